@@ -1,0 +1,3 @@
+//! The `sidestep-sentinel` program: parses its arguments and runs the library; nothing else lives here.
+
+fn main() {}
