@@ -1,0 +1,52 @@
+//! What Nova and Placement say, as plain values: the vocabulary that decisions are made in.
+//!
+//! Layer 0, beside [`crate::api`]: `openstack` fills these values from HTTP answers, `quarantine` and `migration` decide on them, and neither needs to
+//! know the other. Nothing here talks to anything. Words are Nova's own: `host` is the compute service host (`OS-EXT-SRV-ATTR:host`), `server` an instance.
+//!
+//! Field names follow the API; each type says which call it comes from. Unknown words of Nova (a new status) are kept as text and never lost or guessed.
+
+mod host;
+mod migration;
+mod server;
+
+pub use host::{ComputeService, HostName, ServiceId, ServiceState, ServiceStatus};
+pub use migration::{ActionEvent, InstanceAction, MigrationProgress, NovaMigration, RowStatus};
+pub use server::{Flavor, Server, ServerId, ServerStatus};
+
+use jiff::Timestamp;
+
+/// What lies on one host, as one look at Nova and Placement showed it. All parts were asked for after `begun_at`, so a fact is never older than that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostView {
+    /// The host that was asked about.
+    pub host: HostName,
+    /// When the first of the calls behind this view was begun, on the operator's clock.
+    pub begun_at: Timestamp,
+    /// When the last answer was there.
+    pub ended_at: Timestamp,
+    /// The rows of `os-services` (binary nova-compute) whose host is this one: exactly one for a host that exists; none or several are errors of the input.
+    pub services: Vec<ComputeService>,
+    /// All servers of all projects on this host, in no particular order.
+    pub servers: Vec<Server>,
+    /// Migration rows that touch this host as source or destination and whose record is not final, plus the final ones of servers asked for.
+    pub migrations: Vec<NovaMigration>,
+    /// Consumers that hold an allocation on this host's resource provider in Placement. Absent when Placement was not asked in this look.
+    pub consumers: Option<Vec<uuid::Uuid>>,
+}
+
+impl HostView {
+    /// The host's service row when there is exactly one.
+    #[must_use]
+    pub fn service(&self) -> Option<&ComputeService> {
+        match self.services.as_slice() {
+            [one] => Some(one),
+            _ => None,
+        }
+    }
+
+    /// The server with this id on this host.
+    #[must_use]
+    pub fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.iter().find(|server| server.id == id)
+    }
+}
