@@ -1,6 +1,7 @@
 //! Sidestep: takes an attacked OpenStack compute host out of service and live-migrates its servers away.
 
 // layer 0: the contract
+pub mod api;
 pub mod inventory;
 // layer 1: decisions
 pub mod alert;

@@ -1,0 +1,138 @@
+//! Values that several kinds share: durations as people write them, severities, modes, clocks, witnesses.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use kube::core::duration::ParseError;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+/// A length of time as people write it in YAML: `90s`, `1h30m`, `500ms`. Never negative.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Period(kube::core::Duration);
+
+impl Period {
+    /// So many seconds.
+    #[must_use]
+    pub fn from_secs(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds).into())
+    }
+
+    /// As the standard library's duration.
+    #[must_use]
+    pub fn get(self) -> Duration {
+        self.0.into()
+    }
+}
+
+impl FromStr for Period {
+    type Err = ParseError;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
+
+impl fmt::Debug for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.get(), f)
+    }
+}
+
+impl JsonSchema for Period {
+    fn schema_name() -> Cow<'static, str> {
+        "Period".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // The length bound keeps the CEL rules that compare durations under their cost limit.
+        json_schema!({"type": "string", "maxLength": 32, "pattern": "^([0-9]+(ms|s|m|h))+$"})
+    }
+}
+
+/// How bad the sensor says an alert is, on one scale for all engines. `Unknown` satisfies no `minSeverity`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Severity {
+    /// The sensor said nothing, or nothing that has a place on the scale.
+    Unknown,
+    /// Suricata priority 4 and more.
+    Info,
+    /// Suricata priority 3.
+    Low,
+    /// Suricata priority 2.
+    Medium,
+    /// Suricata priority 1.
+    High,
+    /// Only where a rule's own metadata says so.
+    Critical,
+}
+
+/// What the sensor could show about the traffic behind an alert: the protection against spoofed packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Flow {
+    /// TCP with a handshake: the sensor recognised the application protocol, and packets went both ways.
+    Established,
+    /// Packets of one direction only: anybody can have forged them.
+    OneWay,
+    /// The record does not tell.
+    Unknown,
+}
+
+/// Whether Sidestep may write to the cloud.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Mode {
+    /// Watch and say what would be done. Nothing is written to the cloud.
+    #[default]
+    Observe,
+    /// Act.
+    Enforce,
+}
+
+/// Whose clock a moment was read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ClockName {
+    /// The compute host's: the sensor's stamp or the sentinel's reading.
+    Node,
+    /// The operator's.
+    Operator,
+    /// Nova's.
+    Nova,
+}
+
+/// Who saw a measured figure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Witness {
+    /// Nova's API, read by the operator.
+    Nova,
+}
+
+/// On which side of the true value a figure lies, where it is only a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Bound {
+    /// The true value is this or more.
+    AtLeast,
+    /// The true value is this or less.
+    AtMost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_are_read_as_people_write_them() {
+        assert_eq!("1h30m".parse::<Period>().unwrap().get(), Duration::from_secs(5400));
+        assert_eq!("90s".parse::<Period>().unwrap().get(), Duration::from_secs(90));
+        assert!("ten".parse::<Period>().is_err());
+    }
+
+    #[test]
+    fn unknown_severity_is_below_every_other() {
+        assert!(Severity::Unknown < Severity::Info);
+        assert!(Severity::High < Severity::Critical);
+    }
+}
