@@ -14,7 +14,7 @@ OWNER=${SIDESTEP_OWNER_PID:-$PPID}
 say() { printf '%s\n' "$*" >&2; }
 
 die() {
-  say "$(basename "$(dirname "$0")")/${0##*/}: $*"
+  say "$(basename "$(cd "$(dirname "$0")" && pwd)")/${0##*/}: $*"
   exit 1
 }
 
@@ -31,8 +31,9 @@ as_root() {
 
 # become_root ARGUMENT...: starts the calling script again as root, if it is not root already, with the same cache and owner.
 become_root() {
-  [ "$(id -u)" = 0 ] && return
+  [ "$(id -u)" != 0 ] || return 0
   command -v sudo >/dev/null || die "network namespaces need root: run this as root or install sudo"
+  mkdir -p "$CACHE"/{live,lock,port,run} # root would own them otherwise, and later runs fail on them
   exec sudo SIDESTEP_CACHE="$CACHE" SIDESTEP_OWNER_PID="$OWNER" "$0" "$@"
 }
 
@@ -96,13 +97,12 @@ open_run() {
   local server=$1
   # Paths go into files that programs read in several syntaxes; plain ones need quoting in none.
   [[ $2 =~ ^[A-Za-z0-9._/+@-]+$ ]] || die "the run folder '$2' has a character other than A-Z a-z 0-9 . _ / + @ -; choose another one, or set SIDESTEP_CACHE"
-  mkdir -p "$2/pid" "$2/log" "$2/command" "$CACHE/run"
+  mkdir -p "$2/pid" "$2/log" "$2/command" "$CACHE/live"
   RUN=$(cd "$2" && pwd)
   [ -z "$(marked)" ] || die "$RUN has a running server already; run $SERVERS/$server/down $RUN first"
   rm -f "$RUN"/pid/* "$RUN"/command/*
-  printf '%s\n' "$server" >"$RUN/server"
   printf '%s %s\n' "$OWNER" "$(started_at "$OWNER")" >"$RUN/owner"
-  ln -sfn "$RUN" "$CACHE/run/$(run_id)"
+  ln -sfn "$RUN" "$CACHE/live/$server-$(run_id)"
   : >"$RUN/env"
 }
 
@@ -114,7 +114,9 @@ use_run() {
 # close_run: forgets a run whose processes have ended. Its logs and data stay until the folder is removed.
 close_run() {
   release_ports
-  rm -f "$RUN/env" "$RUN/owner" "$CACHE/run/$(run_id)"
+  rm -f "$RUN/env" "$RUN/owner" "$CACHE"/live/*-"$(run_id)"
+  # Files made as root through sudo go back to the user.
+  [ -z "${SUDO_UID:-}" ] || chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$RUN"
 }
 
 # A short name for this run, the same on every call.
@@ -132,7 +134,7 @@ started_at() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
 # owner_gone RUN_DIR: true if the process on whose behalf the run was started has ended.
 owner_gone() {
   local pid started
-  read -r pid started <"$1/owner" || return 0
+  { read -r pid started <"$1/owner"; } 2>/dev/null || return 0
   [ "$(started_at "$pid")" != "$started" ]
 }
 

@@ -1,0 +1,42 @@
+# Shared by the scripts of this folder; sourced after ../lib.sh.
+# shellcheck disable=SC2034 # the variables are for the scripts that source this
+MODULE=$SERVERS/kubernetes/controlplane
+VERSION=$(sed -n 's|^\tk8s.io/kubernetes \(v[0-9.]*\)$|\1|p' "$MODULE/go.mod")
+BUILT=$(cache_dir controlplane "$MODULE/go.mod" "$MODULE/go.sum" "$MODULE/main.go" "$(uname -m)")
+PROGRAMS=(etcd kube-apiserver kube-controller-manager kubectl)
+
+# binary NAME: the path of a program; one in KUBEBUILDER_ASSETS is preferred to one that we build.
+binary() {
+  if [ -x "${KUBEBUILDER_ASSETS:+$KUBEBUILDER_ASSETS/$1}" ]; then
+    printf '%s\n' "$KUBEBUILDER_ASSETS/$1"
+  else
+    printf '%s\n' "$BUILT/$1"
+  fi
+}
+
+kubectl() { "$RUN/kubectl" --request-timeout 20s "$@"; }
+
+# ready NAME: asks until the named program does its work; see wait_until.
+ready() {
+  case $1 in
+    etcd) wait_until 30 etcd "become healthy" curl -fs -m 5 "$(get ETCD)/health" ;;
+    kube-apiserver) wait_until 60 kube-apiserver "become ready" curl -fs -m 5 --cacert "$RUN/certs/apiserver.crt" "$(get APISERVER)/readyz" ;;
+    kube-controller-manager)
+      # It has no port here. One of its controllers makes this account whenever it is missing.
+      kubectl delete serviceaccount default --namespace default --ignore-not-found --wait=false >/dev/null &&
+        wait_until 60 kube-controller-manager "make a service account" "$RUN/kubectl" get serviceaccount default --namespace default
+      ;;
+  esac
+}
+
+# kubeconfig USER TOKEN NAMESPACE: prints a kubeconfig for the run's server. The certificate file carries its own CA.
+kubeconfig() {
+  cat <<YAML
+apiVersion: v1
+kind: Config
+clusters: [{name: e2e, cluster: {server: "$(get APISERVER)", certificate-authority-data: "$(base64 -w 0 "$RUN/certs/apiserver.crt")"}}]
+users: [{name: "$1", user: {token: "$2"}}]
+contexts: [{name: e2e, context: {cluster: e2e, user: "$1", namespace: "$3"}}]
+current-context: e2e
+YAML
+}
