@@ -1,8 +1,72 @@
 //! Gates: what must hold before Sidestep acts. Pure: facts in, verdict out.
 //!
-//! A gate refuses new work and never blocks release or the end of what runs. [`WritePermit`] is the proof, as a type, that the mode gate was passed: the writing client of the
-//! cloud takes one, and nothing outside this module can make one.
+//! A gate refuses new work and never blocks release or the end of what runs. All of them are asked once, when a HostQuarantine is accepted ([`ask_all`]); a decision on an alert asks the ones that
+//! it depends on beforehand, so that no object is made that would be refused.
+//!
+//! | gate | passes when | when in doubt |
+//! | --- | --- | --- |
+//! | [`fresh`] | the view of the cloud is younger than `inventory.staleAfter` | closed |
+//! | [`host_exists`] | Nova has exactly one compute service on the host | closed |
+//! | [`only_active`] | no other active quarantine goes before this one on the host | closed |
+//! | [`budget_for_decision`], [`budget_for_acceptance`] | fewer other hosts than `budget.hostsOutOfService` are out of service | closed |
+//! | [`permit_writes`] | the mode is Enforce | closed |
+//!
+//! [`WritePermit`] is the proof, as a type, that the mode gate was passed: the writing client of the cloud takes one, and nothing outside this module can make one.
 
+mod active;
+mod budget;
+mod claim;
+mod fresh;
+mod host;
 mod mode;
+#[cfg(test)]
+mod testing;
+mod verdict;
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+pub use active::{ANOTHER_ACTIVE, only_active};
+pub use budget::{BudgetFacts, budget_for_acceptance, budget_for_decision, out_of_service};
+pub use claim::{Acceptance, Claim, active_on, latest_release};
+pub use fresh::fresh;
+pub use host::host_exists;
 pub use mode::{WritePermit, permit_writes};
+pub use verdict::Verdict;
+
+use crate::api::units::Mode;
+use crate::inventory::ComputeService;
+
+/// What the gates of one acceptance are judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The HostQuarantine that wants to be accepted.
+    pub applicant: &'a Claim,
+    /// All HostQuarantines; the applicant may be among them.
+    pub claims: &'a [Claim],
+    /// Nova's compute services in the applicant's cloud, as last read.
+    pub services: &'a [ComputeService],
+    /// When that reading was begun. `None` when the cloud was never read.
+    pub begun_at: Option<Timestamp>,
+    /// The cloud's `spec.inventory.staleAfter`.
+    pub stale_after: Duration,
+    /// The cloud's `spec.budget.hostsOutOfService`.
+    pub budget: u32,
+    /// Now, on the operator's clock.
+    pub now: Timestamp,
+}
+
+/// Asks the gates for the acceptance of a HostQuarantine and returns the first refusal.
+///
+/// Freshness comes first, because the others read the view: that a host does not exist must not be said on an old one. An object in mode Observe takes nothing out of service, so only the
+/// gates about the view and the host are asked for it.
+pub fn ask_all(facts: &Facts<'_>) -> Verdict {
+    let applicant = facts.applicant;
+    let seen = fresh(&applicant.cloud, facts.begun_at, facts.stale_after, facts.now).and_then(|| host_exists(&applicant.cloud, &applicant.host, facts.services));
+    if applicant.mode == Mode::Observe {
+        return seen;
+    }
+    let budget = BudgetFacts { cloud: &applicant.cloud, limit: facts.budget, services: facts.services, claims: facts.claims };
+    seen.and_then(|| only_active(applicant, facts.claims)).and_then(|| budget_for_acceptance(&budget, applicant))
+}

@@ -6,6 +6,7 @@
 //! Field names follow the API; each type says which call it comes from. Unknown words of Nova (a new status) are kept as text and never lost or guessed.
 
 mod host;
+pub mod mark;
 mod migration;
 mod server;
 

@@ -1,0 +1,111 @@
+//! A HostQuarantine as the gates see it: a claim to a host.
+
+use jiff::Timestamp;
+
+use crate::api::HostQuarantine;
+use crate::api::condition::{self, Kind, State};
+use crate::api::quarantine::TimelineEvent;
+use crate::api::units::Mode;
+use crate::inventory::HostName;
+
+/// Whether the gates were asked, and what they said. Condition `Accepted` of the object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acceptance {
+    /// Not asked yet.
+    Pending,
+    /// They let it through.
+    Accepted,
+    /// One said no.
+    Refused,
+}
+
+/// One HostQuarantine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The object's name.
+    pub name: String,
+    /// The object's UID.
+    pub uid: String,
+    /// When the API server created it; whole seconds.
+    pub created: Timestamp,
+    /// The OpenStackCloud.
+    pub cloud: String,
+    /// The host.
+    pub host: HostName,
+    /// Its mode.
+    pub mode: Mode,
+    /// A person made it: it has no trigger.
+    pub by_person: bool,
+    /// What the gates said.
+    pub acceptance: Acceptance,
+    /// When the host was given back, on the operator's clock.
+    pub released_at: Option<Timestamp>,
+    /// It is being deleted.
+    pub deleting: bool,
+}
+
+impl Claim {
+    /// The claim of an object that the API server has stored; `None` for one without UID or creation time, which only an object that was never stored can be.
+    #[must_use]
+    pub fn of(object: &HostQuarantine) -> Option<Self> {
+        let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+        let acceptance = match condition::find(conditions, Kind::Accepted).map(|accepted| accepted.status.as_str()) {
+            Some(word) if word == State::True.as_str() => Acceptance::Accepted,
+            Some(word) if word == State::False.as_str() => Acceptance::Refused,
+            _ => Acceptance::Pending,
+        };
+        Some(Self {
+            name: object.metadata.name.clone()?,
+            uid: object.metadata.uid.clone()?,
+            created: object.metadata.creation_timestamp.as_ref()?.0,
+            cloud: object.spec.cloud.clone(),
+            host: HostName(object.spec.host.clone()),
+            mode: object.spec.mode,
+            by_person: object.spec.trigger.is_none(),
+            acceptance,
+            released_at: released_at(object),
+            deleting: object.metadata.deletion_timestamp.is_some(),
+        })
+    }
+
+    /// Active: mode Enforce, not refused, not released, not being deleted. Alerts on its host join it.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.mode == Mode::Enforce && self.acceptance != Acceptance::Refused && self.released_at.is_none() && !self.deleting
+    }
+
+    /// Whether its host is, or is about to be, out of service because of it. An accepted one counts also while it is being deleted: its request may be on the way to Nova.
+    #[must_use]
+    pub fn holds_host(&self) -> bool {
+        self.is_active() || (self.mode == Mode::Enforce && self.acceptance == Acceptance::Accepted && self.released_at.is_none())
+    }
+
+    /// Whether this claim goes before another one that was not accepted yet: accepted ones first, then the older, then the smaller UID.
+    #[must_use]
+    pub fn goes_before(&self, other: &Self) -> bool {
+        self.acceptance == Acceptance::Accepted || (self.created, &self.uid) < (other.created, &other.uid)
+    }
+}
+
+/// The moment in the timeline, to the microsecond; where it is missing, the condition's, to the second.
+fn released_at(object: &HostQuarantine) -> Option<Timestamp> {
+    let status = object.status.as_ref()?;
+    let released = condition::find(&status.conditions, Kind::Released).filter(|released| released.status == State::True.as_str())?;
+    let exact = status.timeline.iter().rev().find(|entry| entry.event == TimelineEvent::Released);
+    Some(exact.map_or(released.last_transition_time.0, |entry| entry.time.0))
+}
+
+/// The active claim to a host that alerts on it join; the accepted one, else the oldest.
+#[must_use]
+pub fn active_on<'a>(claims: &'a [Claim], cloud: &str, host: &HostName) -> Option<&'a Claim> {
+    claims
+        .iter()
+        .filter(|claim| claim.is_active() && claim.cloud == cloud && claim.host == *host)
+        .min_by_key(|claim| (claim.acceptance != Acceptance::Accepted, claim.created, claim.uid.as_str()))
+}
+
+/// When the host was last given back. Events from before that moment never count again.
+#[must_use]
+pub fn latest_release(claims: &[Claim], cloud: &str, host: &HostName) -> Option<Timestamp> {
+    claims.iter().filter(|claim| claim.cloud == cloud && claim.host == *host).filter_map(|claim| claim.released_at).max()
+}
