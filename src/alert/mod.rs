@@ -1,1 +1,3 @@
-//! alert
+//! Alerts: from the bytes that a sensor wrote to the decision on what they mean.
+
+pub mod decision;

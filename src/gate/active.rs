@@ -8,9 +8,9 @@ pub const ANOTHER_ACTIVE: &str = "AnotherActive";
 /// Passes when no other active quarantine goes before this one on the same host. One that was accepted keeps the host; of those that were not, the oldest wins, and of those made in the same
 /// second the one with the smallest UID.
 pub fn only_active(applicant: &Claim, claims: &[Claim]) -> Verdict {
-    let winner = claims
-        .iter()
-        .find(|other| other.uid != applicant.uid && other.cloud == applicant.cloud && other.host == applicant.host && other.is_active() && other.goes_before(applicant));
+    let winner = claims.iter().find(|other| {
+        other.uid != applicant.uid && other.cloud == applicant.cloud && other.host == applicant.host && other.is_active() && other.goes_before(applicant)
+    });
     match winner {
         None => Verdict::Pass,
         Some(other) => Verdict::Refuse {

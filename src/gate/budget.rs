@@ -65,7 +65,9 @@ fn judge(facts: &BudgetFacts<'_>, target: &HostName, mut hosts: BTreeSet<&HostNa
     }
     let cloud = facts.cloud;
     let message = if limit == 0 {
-        format!("OpenStackCloud {cloud} lets no policy take a host out of service (spec.budget.hostsOutOfService is 0); raise it, or quarantine host {target} by hand.")
+        format!(
+            "OpenStackCloud {cloud} lets no policy take a host out of service (spec.budget.hostsOutOfService is 0); raise it, or quarantine host {target} by hand."
+        )
     } else {
         format!(
             "Host {target} would be out of service beside {}, and OpenStackCloud {cloud} allows {limit} at once (spec.budget.hostsOutOfService); release a host, raise the budget, or quarantine host {target} by hand.",

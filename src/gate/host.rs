@@ -38,7 +38,9 @@ fn not_found(cloud: &str, host: &HostName, services: &[ComputeService]) -> Strin
     } else {
         format!("similar: {}", near.join(", "))
     };
-    format!("OpenStackCloud {cloud} has no compute service on host {host} ({hint}); names are compared exactly, so make a new HostQuarantine with Nova's own name.")
+    format!(
+        "OpenStackCloud {cloud} has no compute service on host {host} ({hint}); names are compared exactly, so make a new HostQuarantine with Nova's own name."
+    )
 }
 
 /// Names that a person may have meant: the same but for case or domain, or a character or two away.

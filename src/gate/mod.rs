@@ -63,7 +63,8 @@ pub struct Facts<'a> {
 /// gates about the view and the host are asked for it.
 pub fn ask_all(facts: &Facts<'_>) -> Verdict {
     let applicant = facts.applicant;
-    let seen = fresh(&applicant.cloud, facts.begun_at, facts.stale_after, facts.now).and_then(|| host_exists(&applicant.cloud, &applicant.host, facts.services));
+    let seen =
+        fresh(&applicant.cloud, facts.begun_at, facts.stale_after, facts.now).and_then(|| host_exists(&applicant.cloud, &applicant.host, facts.services));
     if applicant.mode == Mode::Observe {
         return seen;
     }

@@ -151,7 +151,15 @@ mod tests {
 
     #[test]
     fn other_reasons_are_no_marks() {
-        for text in ["", "AUTO: Connection to libvirt lost: 1", "sidestep", "sidestep/ before=enabled: x", "sidestep/a b before=enabled: x", "sidestep/u before=on: x", "maintenance sidestep/u before=enabled: x"] {
+        for text in [
+            "",
+            "AUTO: Connection to libvirt lost: 1",
+            "sidestep",
+            "sidestep/ before=enabled: x",
+            "sidestep/a b before=enabled: x",
+            "sidestep/u before=on: x",
+            "maintenance sidestep/u before=enabled: x",
+        ] {
             assert_eq!(Mark::parse(text), None, "{text}");
         }
     }
