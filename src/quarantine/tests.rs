@@ -1,0 +1,501 @@
+//! Facts about the transitions of an incident.
+
+use uuid::Uuid;
+
+use super::*;
+use crate::inventory::{Flavor, NovaMigration, Server, ServerStatus, ServiceState, ServiceStatus};
+use crate::quarantine::{RUNS_PER_SERVER, RunState, run_name};
+
+const UID: &str = "5f3a9c01-0000-4000-8000-000000000001";
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn id(n: u128) -> ServerId {
+    ServerId(Uuid::from_u128(n))
+}
+
+fn server(n: u128, status: &str) -> Server {
+    Server {
+        id: id(n),
+        name: format!("vm-{n}"),
+        status: ServerStatus::from(status.to_owned()),
+        task_state: None,
+        vm_state: String::new(),
+        power_state: 1,
+        host: Some("cmp-1".into()),
+        locked: false,
+        flavor: Flavor::default(),
+    }
+}
+
+/// A world in which one incident is played: the host as Nova shows it, the runs, and the object's own status.
+struct World {
+    spec: HostQuarantineSpec,
+    status: HostQuarantineStatus,
+    service: Option<ComputeService>,
+    servers: Vec<Server>,
+    migrations: Vec<NovaMigration>,
+    consumers: Option<Vec<Uuid>>,
+    runs: Vec<RunFacts>,
+    gates: Result<(), Refusal>,
+    cloud: CloudSight,
+    memory: Memory,
+    deleted: Option<Timestamp>,
+    now: i64,
+}
+
+impl World {
+    fn new() -> Self {
+        let spec: HostQuarantineSpec = serde_json::from_value(serde_json::json!({"cloud": "c", "host": "cmp-1", "mode": "Enforce", "reason": "why"})).unwrap();
+        let service = ComputeService {
+            id: crate::inventory::ServiceId("s-1".into()),
+            host: "cmp-1".into(),
+            status: ServiceStatus::Enabled,
+            state: ServiceState::Up,
+            disabled_reason: None,
+            forced_down: false,
+        };
+        Self {
+            spec,
+            status: HostQuarantineStatus::default(),
+            service: Some(service),
+            servers: vec![],
+            migrations: vec![],
+            consumers: Some(vec![]),
+            runs: vec![],
+            gates: Ok(()),
+            cloud: CloudSight::Usable,
+            memory: Memory::default(),
+            deleted: None,
+            now: 100,
+        }
+    }
+
+    fn with_servers(mut self, servers: Vec<Server>) -> Self {
+        self.servers = servers;
+        self
+    }
+
+    /// One decision, a second after the one before; writes to the service take effect, everything else is up to the test.
+    fn step(&mut self) -> Vec<Action> {
+        self.now += 1;
+        let view = HostView {
+            host: "cmp-1".into(),
+            begun_at: at(self.now),
+            ended_at: at(self.now),
+            services: self.service.iter().cloned().collect(),
+            servers: self.servers.clone(),
+            migrations: self.migrations.clone(),
+            consumers: self.consumers.clone(),
+        };
+        let incident = Incident {
+            uid: UID,
+            spec: &self.spec,
+            generation: Some(1),
+            created: at(100),
+            deleted: self.deleted,
+            alert_moments: &[],
+            tick: Duration::from_secs(1),
+        };
+        let seen = Observation { cloud: self.cloud.clone(), gates: self.gates.clone(), earlier_reason: None, view: Some(&view), runs: &self.runs };
+        let next = decide(&incident, &self.status, &seen, &self.memory, at(self.now));
+        self.status = next.status;
+        self.memory = next.memory;
+        for action in &next.actions {
+            if let (Action::WriteService(_, write), Some(service)) = (action, self.service.as_mut()) {
+                (service.status, service.disabled_reason) = match write {
+                    Write::Disable(reason) => (ServiceStatus::Disabled, reason.clone()),
+                    Write::Enable => (ServiceStatus::Enabled, None),
+                };
+            }
+        }
+        next.actions
+    }
+
+    fn steps(&mut self, n: usize) -> Vec<Action> {
+        (0..n).flat_map(|_| self.step()).collect()
+    }
+
+    #[track_caller]
+    fn assert_phase(&self, phase: Phase) {
+        assert_eq!(self.status.phase, Some(phase), "{:#?}", self.status.conditions);
+    }
+
+    fn reason(&self, kind: Kind) -> String {
+        find(&self.status.conditions, kind).unwrap().reason.clone()
+    }
+
+    fn run(&mut self, n: u128, state: RunState) {
+        self.runs.retain(|run| run.server != id(n));
+        self.runs.push(RunFacts { server: id(n), ordinal: 1, state, transferred_bytes: None, first_intent: None });
+    }
+}
+
+fn made(actions: &[Action]) -> Vec<NewRun> {
+    actions.iter().flat_map(|action| if let Action::MakeRuns(runs) = action { runs.clone() } else { vec![] }).collect()
+}
+
+fn writes(actions: &[Action]) -> Vec<Write> {
+    actions.iter().filter_map(|action| if let Action::WriteService(_, write) = action { Some(write.clone()) } else { None }).collect()
+}
+
+#[test]
+fn what_stood_there_before_is_in_status_with_the_first_request_to_disable() {
+    let mut world = World::new();
+    let actions = world.step();
+    assert!(matches!(&writes(&actions)[..], [Write::Disable(Some(reason))] if reason.starts_with(&format!("sidestep/{UID} before=enabled: why"))));
+    assert!(!world.status.host.as_ref().unwrap().disabled_before);
+    world.assert_phase(Phase::Cordoning);
+}
+
+#[test]
+fn servers_are_listed_only_after_the_cordon_was_seen() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    assert!(made(&world.step()).is_empty());
+    let actions = world.step();
+    assert_eq!(made(&actions), vec![NewRun { server: id(1), ordinal: 1 }]);
+    assert!(is_true(&world.status.conditions, Kind::Cordoned));
+    world.assert_phase(Phase::Draining);
+}
+
+#[test]
+fn a_list_that_was_begun_before_the_cordon_was_requested_verifies_nothing() {
+    let mut world = World::new();
+    world.step();
+    // The service already carries our mark, but this look was begun before the request: the clock stands still.
+    world.now -= 1;
+    world.status.timeline.iter_mut().find(|entry| entry.event == TimelineEvent::CordonRequested).unwrap().time = MicroTime(at(500));
+    world.step();
+    assert!(!is_true(&world.status.conditions, Kind::Cordoned));
+}
+
+#[test]
+fn empty_takes_two_lists_a_tick_apart() {
+    let mut world = World::new();
+    world.step();
+    world.step();
+    world.assert_phase(Phase::Draining);
+    assert_eq!(world.reason(Kind::Reconciling), "Verifying");
+    world.step();
+    world.assert_phase(Phase::Empty);
+    assert!(is_true(&world.status.conditions, Kind::Ready));
+    assert!(world.status.measured.as_ref().unwrap().duration_millis.is_some());
+    assert_eq!(world.status.measured.as_ref().unwrap().transferred_bytes, None);
+}
+
+#[test]
+fn a_host_is_not_empty_while_a_move_heads_to_it() {
+    let mut world = World::new();
+    world.steps(2);
+    world.migrations = vec![NovaMigration {
+        id: 1,
+        uuid: Uuid::from_u128(9),
+        server: id(7),
+        status: "running".to_owned().into(),
+        migration_type: "live-migration".into(),
+        source_compute: Some("cmp-2".into()),
+        dest_compute: Some("cmp-1".into()),
+        created_at: at(1),
+        updated_at: None,
+    }];
+    world.steps(3);
+    world.assert_phase(Phase::Draining);
+}
+
+#[test]
+fn a_host_is_not_empty_while_placement_holds_an_allocation() {
+    let mut world = World::new();
+    world.consumers = Some(vec![Uuid::from_u128(77)]);
+    world.steps(4);
+    world.assert_phase(Phase::Draining);
+    world.now += 10;
+    world.step();
+    world.assert_phase(Phase::Blocked);
+    assert_eq!(world.status.residents[0].reason, ResidentReason::AllocationLeft);
+    world.consumers = Some(vec![]);
+    world.steps(2);
+    world.assert_phase(Phase::Empty);
+}
+
+#[test]
+fn a_host_is_not_empty_before_placement_was_asked() {
+    let mut world = World::new();
+    world.consumers = None;
+    world.steps(5);
+    world.assert_phase(Phase::Draining);
+}
+
+#[test]
+fn a_late_arrival_gets_a_run_and_ends_empty() {
+    let mut world = World::new();
+    world.steps(3);
+    world.assert_phase(Phase::Empty);
+    world.servers.push(server(5, "ACTIVE"));
+    assert_eq!(made(&world.step()), vec![NewRun { server: id(5), ordinal: 1 }]);
+    world.assert_phase(Phase::Draining);
+    assert!(!is_true(&world.status.conditions, Kind::Drained));
+    assert!(moment_of(&world.status, TimelineEvent::Empty).is_none());
+}
+
+#[test]
+fn a_server_that_does_not_move_blocks_and_is_named_with_its_reason() {
+    let mut world = World::new().with_servers(vec![server(1, "SHUTOFF"), server(2, "ERROR"), server(3, "SUSPENDED")]);
+    world.steps(2);
+    world.assert_phase(Phase::Blocked);
+    assert!(is_true(&world.status.conditions, Kind::Stalled));
+    let reasons: Vec<_> = world.status.residents.iter().map(|resident| resident.reason).collect();
+    assert_eq!(reasons, vec![ResidentReason::StateNotMovable, ResidentReason::ServerInError, ResidentReason::StateNotMovable]);
+    world.servers.clear();
+    world.steps(2);
+    world.assert_phase(Phase::Empty);
+    assert!(world.status.residents.is_empty());
+}
+
+#[test]
+fn one_resident_does_not_hold_up_the_others() {
+    let mut world = World::new().with_servers(vec![server(1, "SHUTOFF"), server(2, "ACTIVE")]);
+    world.step();
+    assert_eq!(made(&world.step()), vec![NewRun { server: id(2), ordinal: 1 }]);
+    world.assert_phase(Phase::Draining);
+    assert_eq!(world.status.resident_count, Some(1));
+}
+
+#[test]
+fn a_failed_run_is_a_resident_with_novas_reason() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    world.run(1, RunState::Failed("AttemptsExhausted".into(), "3 attempts; the last: No valid host was found.".into()));
+    world.step();
+    world.assert_phase(Phase::Blocked);
+    assert!(world.status.residents[0].message.contains("No valid host"));
+    assert_eq!(world.status.progress.unwrap().failed, 1);
+}
+
+#[test]
+fn a_server_that_somebody_repaired_is_tried_again() {
+    let mut world = World::new().with_servers(vec![server(1, "ERROR")]);
+    world.steps(2);
+    world.run(1, RunState::Failed("ErrorAfterAttempt".into(), "left in ERROR".into()));
+    world.step();
+    assert_eq!(world.status.residents[0].reason, ResidentReason::ErrorAfterAttempt);
+    world.servers = vec![server(1, "ACTIVE")];
+    assert_eq!(made(&world.step()), vec![NewRun { server: id(1), ordinal: 2 }]);
+}
+
+#[test]
+fn a_server_that_keeps_returning_is_left_after_three_runs() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    for ordinal in 1..RUNS_PER_SERVER {
+        world.runs = vec![RunFacts { server: id(1), ordinal, state: RunState::Succeeded(at(world.now)), transferred_bytes: None, first_intent: None }];
+        assert_eq!(made(&world.step()), vec![NewRun { server: id(1), ordinal: ordinal + 1 }]);
+    }
+    world.runs =
+        vec![RunFacts { server: id(1), ordinal: RUNS_PER_SERVER, state: RunState::Succeeded(at(world.now)), transferred_bytes: None, first_intent: None }];
+    world.step();
+    assert_eq!(world.status.residents[0].reason, ResidentReason::KeepsReturning);
+}
+
+#[test]
+fn a_list_begun_before_the_end_was_seen_does_not_show_a_return() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    world.run(1, RunState::Succeeded(at(world.now + 5)));
+    assert!(made(&world.step()).is_empty());
+}
+
+#[test]
+fn a_run_that_a_person_deleted_is_not_made_again() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    world.run(1, RunState::Deleted);
+    assert!(made(&world.step()).is_empty());
+    assert_eq!(world.status.residents[0].reason, ResidentReason::RunDeleted);
+}
+
+#[test]
+fn after_the_deadline_nothing_new_starts_and_the_rest_is_named() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    world.run(1, RunState::Pending);
+    world.now += 1900;
+    world.servers.push(server(2, "ACTIVE"));
+    assert!(made(&world.step()).is_empty());
+    world.assert_phase(Phase::Blocked);
+    assert_eq!(world.status.residents.iter().filter(|resident| resident.reason == ResidentReason::DrainDeadlineExceeded).count(), 2);
+    assert_eq!(world.reason(Kind::Drained), DEADLINE_EXCEEDED);
+}
+
+#[test]
+fn the_deadline_does_not_run_while_the_cloud_cannot_be_asked() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    world.run(1, RunState::Pending);
+    world.cloud = CloudSight::Unusable { reason: "Unreachable".into(), message: "down".into() };
+    world.step();
+    world.assert_phase(Phase::Draining);
+    world.now += 1900;
+    world.step();
+    world.cloud = CloudSight::Usable;
+    world.step();
+    world.assert_phase(Phase::Draining);
+}
+
+#[test]
+fn a_host_that_somebody_enabled_is_never_called_empty_and_goes_on_draining() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    let service = world.service.as_mut().unwrap();
+    (service.status, service.disabled_reason) = (ServiceStatus::Enabled, None);
+    assert!(writes(&world.step()).is_empty());
+    assert_eq!(world.reason(Kind::Cordoned), "Contested");
+    assert_eq!(made(&world.step()).len(), 1);
+    world.servers.clear();
+    world.steps(4);
+    world.assert_phase(Phase::Blocked);
+    assert_eq!(world.reason(Kind::Ready), "Contested");
+}
+
+#[test]
+fn a_service_row_that_was_replaced_ends_empty() {
+    let mut world = World::new();
+    world.steps(3);
+    world.assert_phase(Phase::Empty);
+    let service = world.service.as_mut().unwrap();
+    service.id = crate::inventory::ServiceId("s-2".into());
+    (service.status, service.disabled_reason) = (ServiceStatus::Enabled, None);
+    world.step();
+    world.assert_phase(Phase::Blocked);
+    assert_eq!(world.reason(Kind::Cordoned), "ServiceReplaced");
+}
+
+#[test]
+fn observe_writes_nothing_and_shows_what_would_move() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE"), server(2, "SHUTOFF")]);
+    world.spec.mode = Mode::Observe;
+    assert!(world.steps(4).is_empty());
+    world.assert_phase(Phase::Observed);
+    assert_eq!(world.status.progress.unwrap().waiting, 1);
+    assert_eq!(world.status.resident_count, Some(1));
+    assert_eq!(world.status.host, None);
+}
+
+#[test]
+fn the_gates_are_asked_again_when_observe_becomes_enforce() {
+    let mut world = World::new();
+    world.spec.mode = Mode::Observe;
+    world.step();
+    assert_eq!(world.reason(Kind::Accepted), "Observing");
+    world.spec.mode = Mode::Enforce;
+    world.gates = Err(Refusal { reason: "OverBudget".into(), message: "full".into(), is_final: false });
+    assert!(world.step().is_empty());
+    world.assert_phase(Phase::Refused);
+}
+
+#[test]
+fn a_gate_that_closes_after_acceptance_stops_nothing() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.step();
+    world.gates = Err(Refusal { reason: "OverBudget".into(), message: "full".into(), is_final: false });
+    assert_eq!(made(&world.step()).len(), 1);
+}
+
+#[test]
+fn a_refusal_is_asked_again_until_the_deadline_and_then_stays() {
+    let mut world = World::new();
+    world.gates = Err(Refusal { reason: "OverBudget".into(), message: "full".into(), is_final: false });
+    world.step();
+    world.assert_phase(Phase::Refused);
+    world.gates = Ok(());
+    assert_eq!(writes(&world.step()).len(), 1);
+    let mut late = World::new();
+    late.gates = Err(Refusal { reason: "OverBudget".into(), message: "full".into(), is_final: false });
+    late.step();
+    late.now += 1900;
+    late.gates = Ok(());
+    assert!(late.step().is_empty());
+    late.assert_phase(Phase::Refused);
+}
+
+#[test]
+fn release_gives_back_what_sidestep_took_and_is_final() {
+    let mut world = World::new();
+    world.steps(3);
+    world.spec.release.requested = true;
+    assert_eq!(writes(&world.step()), vec![Write::Enable]);
+    world.assert_phase(Phase::Releasing);
+    world.step();
+    world.assert_phase(Phase::Released);
+    assert_eq!(world.service.as_ref().unwrap().status, ServiceStatus::Enabled);
+    assert!(world.steps(3).is_empty());
+}
+
+#[test]
+fn release_of_an_object_that_wrote_nothing_writes_nothing() {
+    let mut world = World::new();
+    world.spec.release.requested = true;
+    assert!(world.step().is_empty());
+    world.assert_phase(Phase::Released);
+    assert_eq!(world.reason(Kind::Released), "NothingToRestore");
+}
+
+#[test]
+fn deleting_keeps_the_cordon_and_follows_what_runs() {
+    let mut world = World::new().with_servers(vec![server(1, "MIGRATING")]);
+    world.steps(2);
+    world.run(1, RunState::Open);
+    world.deleted = Some(at(world.now));
+    assert!(world.steps(3).is_empty());
+    world.run(1, RunState::Succeeded(at(world.now)));
+    assert_eq!(world.step(), vec![Action::RemoveFinalizer]);
+    assert_eq!(world.service.as_ref().unwrap().status, ServiceStatus::Disabled);
+}
+
+#[test]
+fn deleting_waits_ten_minutes_for_a_cloud_that_cannot_be_reached() {
+    let mut world = World::new().with_servers(vec![server(1, "MIGRATING")]);
+    world.steps(2);
+    world.run(1, RunState::Open);
+    world.deleted = Some(at(world.now));
+    world.cloud = CloudSight::Unusable { reason: "Unreachable".into(), message: "down".into() };
+    world.now += 598;
+    assert!(world.step().is_empty());
+    world.now += 2;
+    assert_eq!(world.step(), vec![Action::RemoveFinalizer]);
+}
+
+#[test]
+fn a_status_on_which_nothing_happened_is_the_same_again() {
+    for servers in [vec![], vec![server(1, "SHUTOFF")]] {
+        let mut world = World::new().with_servers(servers);
+        world.steps(4);
+        let before = world.status.clone();
+        world.steps(3);
+        assert_eq!(world.status, before);
+    }
+}
+
+#[test]
+fn runs_are_named_by_server_and_quarantine() {
+    assert_eq!(run_name(id(1), UID, 1), format!("{}-5f3a9c01", id(1)));
+    assert_eq!(run_name(id(1), UID, 3), format!("{}-5f3a9c01-3", id(1)));
+}
+
+#[test]
+fn runs_may_start_only_under_a_verified_cordon_in_force() {
+    let object = |status: &HostQuarantineStatus, world: &World| {
+        let mut hq = HostQuarantine::new("q", world.spec.clone());
+        hq.status = Some(status.clone());
+        hq
+    };
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    assert!(matches!(permission(&object(&world.status, &world)), Permission::Holds(_)));
+    world.step();
+    assert!(matches!(permission(&object(&world.status, &world)), Permission::Holds(_)));
+    world.step();
+    assert_eq!(permission(&object(&world.status, &world)), Permission::Permits);
+    world.spec.release.requested = true;
+    assert!(matches!(permission(&object(&world.status, &world)), Permission::Over(_)));
+}
