@@ -8,6 +8,7 @@ unset name
 
 SERVERS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CACHE=${SIDESTEP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/sidestep}
+case $CACHE in /*) ;; *) CACHE=$PWD/$CACHE ;; esac
 # Whose end makes a run superfluous (see sweep): the process named by the caller, else the one that called the script.
 OWNER=${SIDESTEP_OWNER_PID:-$PPID}
 
@@ -63,7 +64,7 @@ locked() (
 package_missing() { ! dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
 
 # apt_install PACKAGE...: installs what is missing of these Debian packages without starting their services.
-# APT_OPTIONS (an array) may hold further options of apt-get.
+# APT_CONFIG may name a further configuration file of apt-get.
 apt_install() {
   local package missing=()
   for package; do ! package_missing "$package" || missing+=("$package"); done
@@ -73,7 +74,7 @@ apt_install() {
     die "these Debian packages are missing: ${missing[*]}. Install them as root (apt-get install ${missing[*]}), or install sudo"
   say "installing Debian packages (up to a few minutes): ${missing[*]}"
   # shellcheck disable=SC2016 # meant for the inner bash
-  as_root env DEBIAN_FRONTEND=noninteractive flock /run/sidestep-apt.lock bash -c '
+  as_root env ${APT_CONFIG:+APT_CONFIG="$APT_CONFIG"} DEBIAN_FRONTEND=noninteractive flock /run/sidestep-apt.lock bash -c '
     set -euo pipefail
     # Debian starts the service of a package that it installs, unless this script says no. Ours may be left from a
     # killed run; the machine may have one of its own.
@@ -85,9 +86,8 @@ apt_install() {
     fi
     apt-get -o DPkg::Lock::Timeout=600 -q update
     apt-get -o DPkg::Lock::Timeout=600 -q install -y --no-install-recommends "$@"
-  ' apt "${APT_OPTIONS[@]}" "${missing[@]}" >&2 || die "apt-get could not install ${missing[*]}; its own words stand above"
+  ' apt "${missing[@]}" >&2 || die "apt-get could not install ${missing[*]}; its own words stand above"
 }
-APT_OPTIONS=()
 
 # ---- a run ----
 
@@ -125,8 +125,11 @@ run_id() { printf '%s' "$RUN" | sha256sum | cut -c1-8; }
 # put KEY VALUE: one line of RUN_DIR/env, the file that tells how to reach the server.
 put() { printf '%s=%s\n' "$1" "$2" >>"$RUN/env"; }
 
-# get KEY: the value that `put` noted, or nothing.
-get() { sed -n "s|^$1=||p" "$RUN/env" 2>/dev/null | tail -n 1; }
+# get KEY: the value that `put` noted last, or nothing.
+get() {
+  [ -f "$RUN/env" ] || die "nothing is up in $RUN"
+  sed -n "s|^$1=||p" "$RUN/env" | tail -n 1
+}
 
 # When a process started, in clock ticks since boot: with the pid it names one process for ever. Nothing if it is gone.
 started_at() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d ' ' -f 20; }
@@ -185,6 +188,7 @@ restart() {
   mapfile -d '' command <"$RUN/command/$name"
   SIDESTEP_RUN_DIR=$RUN setsid "${command[@]}" </dev/null >>"$RUN/log/$name.log" 2>&1 9>&- &
   local pid=$!
+  disown # no word from bash when it ends
   printf '%s\n' $pid >"$RUN/pid/$name"
   # Until the new process has become the command (or is gone) it does not carry the mark.
   until ours $pid || ! kill -0 $pid 2>/dev/null; do sleep 0.01; done

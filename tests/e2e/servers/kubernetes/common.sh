@@ -14,6 +14,12 @@ binary() {
   fi
 }
 
+# controlplane_missing: prints the programs that neither KUBEBUILDER_ASSETS nor the cache has.
+controlplane_missing() {
+  local name
+  for name in "${PROGRAMS[@]}"; do [ -x "$(binary "$name")" ] || printf '%s\n' "$name"; done
+}
+
 kubectl() { "$RUN/kubectl" --request-timeout 20s "$@"; }
 
 # ready NAME: asks until the named program does its work; see wait_until.
