@@ -114,7 +114,8 @@ use_run() {
 # close_run: forgets a run whose processes have ended. Its logs and data stay until the folder is removed.
 close_run() {
   release_ports
-  rm -f "$RUN/env" "$RUN/owner" "$CACHE"/live/*-"$(run_id)"
+  rm -f "$CACHE"/live/*-"$(run_id)"
+  rm -f "$RUN/env" "$RUN/owner"
   # Files made as root through sudo go back to the user.
   [ -z "${SUDO_UID:-}" ] || chown -R "$SUDO_UID:${SUDO_GID:-$SUDO_UID}" "$RUN"
 }
@@ -228,6 +229,9 @@ stop_rest() {
   local pid
   for pid in $(marked); do kill -s KILL "$pid" 2>/dev/null || true; done
 }
+
+# answers ARGUMENT...: true if an HTTP server answers curl's request with a success; no proxy is asked.
+answers() { curl --noproxy '*' -fs -m 5 -o /dev/null "$@"; }
 
 # wait_until SECONDS NAME WHAT COMMAND...: asks until the command succeeds. Fails, with a sentence and the end of the
 # process's log, when the named process ends before that or the time is over. WHAT completes "NAME did not ...".

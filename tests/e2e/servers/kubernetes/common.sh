@@ -25,8 +25,8 @@ kubectl() { "$RUN/kubectl" --request-timeout 20s "$@"; }
 # ready NAME: asks until the named program does its work; see wait_until.
 ready() {
   case $1 in
-    etcd) wait_until 30 etcd "become healthy" curl -fs -m 5 "$(get ETCD)/health" ;;
-    kube-apiserver) wait_until 60 kube-apiserver "become ready" curl -fs -m 5 --cacert "$RUN/certs/apiserver.crt" "$(get APISERVER)/readyz" ;;
+    etcd) wait_until 30 etcd "become healthy" answers "$(get ETCD)/health" ;;
+    kube-apiserver) wait_until 60 kube-apiserver "become ready" answers --cacert "$RUN/certs/apiserver.crt" "$(get APISERVER)/readyz" ;;
     kube-controller-manager)
       # It has no port here. One of its controllers makes this account whenever it is missing.
       kubectl delete serviceaccount default --namespace default --ignore-not-found --wait=false >/dev/null &&
