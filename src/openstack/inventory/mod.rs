@@ -1,0 +1,182 @@
+//! The informer: one poller per cloud keeps what lies on the watched hosts, so that controllers read memory and nobody polls Nova per server.
+//!
+//! ```text
+//!   Inventory (handle) ── watch_host, refresh_now ──> Poller (one future, run by its owner)
+//!        ▲                                              │ every tick: os-services
+//!        │ host, services, progress, freshness          │   and per watched host: servers/detail?host=, os-migrations?host=
+//!        └────────────── shared state <─────────────────┘   and its Placement consumers, only when the server list is empty
+//! ```
+//!
+//! - A tick comes every `idle_interval`, or every `active_interval` while a host is watched, or at once after [`Inventory::refresh_now`].
+//! - Every view carries the moment at which its tick was begun: a decision that needs a list begun after a verified cordon compares that.
+//! - A call that fails leaves the earlier view and its older moment in place and can be read ([`Inventory::last_error`], [`Inventory::host_error`]); it never makes a list empty.
+//! - Byte counters cost one call per server: each running migration of a watched host is read at most every 2 s, and only so many a tick.
+
+mod poller;
+mod state;
+
+pub use poller::Poller;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, watch};
+
+use super::cloud::Cloud;
+use super::error::Fault;
+use crate::clock::Clock;
+use crate::inventory::{ComputeService, HostName, HostView, MigrationProgress, ServerId};
+use state::State;
+
+/// How often to look, and when a view is too old to decide on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Between two ticks while no host is watched.
+    pub idle_interval: Duration,
+    /// Between two ticks while a host is watched.
+    pub active_interval: Duration,
+    /// A view begun longer ago than this is stale.
+    pub stale_after: Duration,
+    /// How many byte counters are read a tick at most.
+    pub counters_per_tick: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { idle_interval: Duration::from_secs(30), active_interval: Duration::from_secs(1), stale_after: Duration::from_secs(90), counters_per_tick: 8 }
+    }
+}
+
+/// All compute services, as one list of Nova showed them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Services {
+    /// When the list was asked for.
+    pub begun_at: Timestamp,
+    /// The rows.
+    pub services: Vec<ComputeService>,
+}
+
+/// The byte counters of one migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Nova's figures, themselves samples.
+    pub counters: MigrationProgress,
+    /// When they were asked for.
+    pub read_at: Timestamp,
+}
+
+/// A call of the poller that failed.
+#[derive(Clone, Debug)]
+pub struct PollError {
+    /// When it failed.
+    pub at: Timestamp,
+    /// Why.
+    pub fault: Fault,
+}
+
+/// Whether the list of services is young enough to decide on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It is.
+    Fresh,
+    /// It is not.
+    Stale {
+        /// When the last good list was begun; absent when there never was one.
+        since: Option<Timestamp>,
+    },
+}
+
+/// The handle: cheap to clone, reads memory only.
+#[derive(Clone, Debug)]
+pub struct Inventory(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    state: std::sync::Mutex<State>,
+    wake: Notify,
+    ticks: watch::Sender<u64>,
+}
+
+impl Inventory {
+    /// The handle, and the poller that its owner must run. Without somebody polling [`Poller::run`] nothing is ever read; dropping that future stops the polling.
+    #[must_use]
+    pub fn start(cloud: Cloud, settings: Settings, clock: Clock) -> (Self, Poller) {
+        let shared = Shared { settings, state: std::sync::Mutex::new(State::default()), wake: Notify::new(), ticks: watch::Sender::new(0) };
+        let inventory = Self(Arc::new(shared));
+        (inventory.clone(), Poller::new(cloud, inventory, clock))
+    }
+
+    /// Watches what lies on a host from now on; the first look comes at once. Watching twice is the same as once.
+    pub fn watch_host(&self, host: &HostName) {
+        if self.with(|state| state.watch(host)) {
+            self.refresh_now();
+        }
+    }
+
+    /// Watches a host no longer and forgets its view.
+    pub fn unwatch_host(&self, host: &HostName) {
+        self.with(|state| state.unwatch(host));
+    }
+
+    /// Starts a tick now, or right after the one that is under way, so that what it reads was begun after this call.
+    pub fn refresh_now(&self) {
+        self.0.wake.notify_one();
+    }
+
+    /// The last good list of all services.
+    #[must_use]
+    pub fn services(&self) -> Option<Arc<Services>> {
+        self.with(|state| state.services.clone())
+    }
+
+    /// The last good view of a watched host. Its services, servers, migrations and consumers were all asked for in one tick.
+    #[must_use]
+    pub fn host(&self, host: &HostName) -> Option<Arc<HostView>> {
+        self.with(|state| state.view(host))
+    }
+
+    /// Why the last look at a watched host failed; absent when it did not.
+    #[must_use]
+    pub fn host_error(&self, host: &HostName) -> Option<PollError> {
+        self.with(|state| state.host_error(host))
+    }
+
+    /// The byte counters last read of a migration of a watched host; kept after its end until the host is unwatched.
+    #[must_use]
+    pub fn progress(&self, server: ServerId, migration: u64) -> Option<Progress> {
+        self.with(|state| state.progress(server, migration))
+    }
+
+    /// The number of ticks that ended, well or not. It changes after each: wait for that and read again.
+    #[must_use]
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.0.ticks.subscribe()
+    }
+
+    /// Whether the list of services is young enough to decide on.
+    #[must_use]
+    pub fn freshness(&self, now: Timestamp) -> Freshness {
+        let since = self.services().map(|services| services.begun_at);
+        match since {
+            Some(begun_at) if now.duration_since(begun_at) <= SignedDuration::try_from(self.0.settings.stale_after).unwrap_or(SignedDuration::MAX) => {
+                Freshness::Fresh
+            }
+            _ => Freshness::Stale { since },
+        }
+    }
+
+    /// The last failure of the list of services; absent when the last one was good.
+    #[must_use]
+    pub fn last_error(&self) -> Option<PollError> {
+        self.with(|state| state.services_error.clone())
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        act(&mut self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! What the poller has learnt. Plain data behind one lock that is held for memory accesses only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::nova::NewestRows;
+use super::{PollError, Progress, Services};
+use crate::inventory::{HostName, HostView, RowStatus, ServerId};
+
+/// Nova's counters are samples themselves: reading them more often shows nothing new.
+const COUNTER_INTERVAL: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) services: Option<Arc<Services>>,
+    pub(super) services_error: Option<PollError>,
+    hosts: BTreeMap<HostName, Watched>,
+}
+
+#[derive(Debug, Default)]
+struct Watched {
+    view: Option<Arc<HostView>>,
+    error: Option<PollError>,
+    rows: NewestRows,
+    counters: BTreeMap<(ServerId, u64), Counter>,
+}
+
+#[derive(Debug)]
+struct Counter {
+    /// On the monotonic clock; also set when the read failed or showed nothing.
+    asked_at: Duration,
+    progress: Option<Progress>,
+}
+
+impl State {
+    /// Whether the host was not watched before.
+    pub(super) fn watch(&mut self, host: &HostName) -> bool {
+        let known = self.hosts.contains_key(host);
+        if !known {
+            self.hosts.insert(host.clone(), Watched::default());
+        }
+        !known
+    }
+
+    pub(super) fn unwatch(&mut self, host: &HostName) {
+        self.hosts.remove(host);
+    }
+
+    /// The watched hosts, with the rows known of each.
+    pub(super) fn watched(&self) -> Vec<(HostName, NewestRows)> {
+        self.hosts.iter().map(|(host, watched)| (host.clone(), watched.rows.clone())).collect()
+    }
+
+    pub(super) fn is_active(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
+    pub(super) fn view(&self, host: &HostName) -> Option<Arc<HostView>> {
+        self.hosts.get(host)?.view.clone()
+    }
+
+    pub(super) fn host_error(&self, host: &HostName) -> Option<PollError> {
+        self.hosts.get(host)?.error.clone()
+    }
+
+    pub(super) fn progress(&self, server: ServerId, migration: u64) -> Option<Progress> {
+        self.hosts.values().find_map(|watched| watched.counters.get(&(server, migration))?.progress)
+    }
+
+    /// Keeps a look at a host, unless the host was unwatched meanwhile.
+    pub(super) fn keep(&mut self, view: HostView, rows: NewestRows) {
+        if let Some(watched) = self.hosts.get_mut(&view.host) {
+            watched.view = Some(Arc::new(view));
+            watched.rows = rows;
+            watched.error = None;
+        }
+    }
+
+    pub(super) fn keep_error(&mut self, host: &HostName, error: PollError) {
+        if let Some(watched) = self.hosts.get_mut(host) {
+            watched.error = Some(error);
+        }
+    }
+
+    /// The running migrations whose counters are due, those that waited longest first, at most so many.
+    pub(super) fn counters_due(&self, now: Duration, most: usize) -> Vec<(HostName, ServerId, u64)> {
+        let mut due: Vec<(Option<Duration>, HostName, ServerId, u64)> = Vec::new();
+        for (host, watched) in &self.hosts {
+            let rows = watched.view.iter().flat_map(|view| &view.migrations);
+            for row in rows.filter(|row| row.status == RowStatus::Running && row.source_compute.as_ref() == Some(host)) {
+                let asked_at = watched.counters.get(&(row.server, row.id)).map(|counter| counter.asked_at);
+                if asked_at.is_none_or(|asked_at| now.saturating_sub(asked_at) >= COUNTER_INTERVAL) {
+                    due.push((asked_at, host.clone(), row.server, row.id));
+                }
+            }
+        }
+        due.sort();
+        due.into_iter().take(most).map(|(_, host, server, migration)| (host, server, migration)).collect()
+    }
+
+    /// Keeps what a read of counters showed; one that showed nothing leaves the earlier figures.
+    pub(super) fn keep_counters(&mut self, host: &HostName, key: (ServerId, u64), asked_at: Duration, progress: Option<Progress>) {
+        if let Some(watched) = self.hosts.get_mut(host) {
+            let counter = watched.counters.entry(key).or_insert(Counter { asked_at, progress: None });
+            counter.asked_at = asked_at;
+            counter.progress = progress.or(counter.progress);
+        }
+    }
+}
