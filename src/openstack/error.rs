@@ -88,13 +88,13 @@ struct Detail {
 
 impl Fault {
     /// A fault that was seen in an answer.
-    pub(super) fn new(operation: impl Into<String>, kind: FaultKind) -> FaultBuilder {
+    pub(super) fn of(operation: impl Into<String>, kind: FaultKind) -> FaultBuilder {
         FaultBuilder(Detail { operation: operation.into(), kind, status: None, message: None, request_id: None, retry_after: None, sent: true, source: None })
     }
 
     /// An answer that cannot be the service's.
     pub(super) fn foreign(operation: impl Into<String>, why: impl Into<String>) -> Self {
-        Self::new(operation, FaultKind::Foreign).message(why).build()
+        Self::of(operation, FaultKind::Foreign).message(why).build()
     }
 
     /// A call that brought no answer.
@@ -102,7 +102,7 @@ impl Fault {
         let kind = if error.is_timeout() { FaultKind::Timeout } else { FaultKind::Unreachable };
         // A connection that never came about carried nothing; after that nobody can tell how far the request came.
         let sent = !(error.is_connect() || error.is_builder());
-        let mut builder = Self::new(operation, kind);
+        let mut builder = Self::of(operation, kind);
         builder.0.sent = sent;
         builder.0.source = Some(error);
         builder.build()
@@ -143,9 +143,9 @@ impl Fault {
         self.0.retry_after
     }
 
-    /// Whether the same request may succeed by itself a moment later.
+    /// Whether the same request may succeed by itself a moment later. After a timeout it might too, but that has used up the caller's patience.
     pub(super) fn is_passing(&self) -> bool {
-        matches!(self.0.kind, FaultKind::OverLimit | FaultKind::Server | FaultKind::Unreachable | FaultKind::Timeout)
+        matches!(self.0.kind, FaultKind::OverLimit | FaultKind::Server | FaultKind::Unreachable)
     }
 
     /// Whether the service surely did nothing: it refused by a status of its own, or the request never left.
@@ -357,20 +357,20 @@ mod tests {
 
     #[test]
     fn foreign_text_stays_on_one_line_and_short() {
-        let fault = Fault::new("list the servers", FaultKind::Conflict).status(409).message(format!("a\nb\u{7}{}", "x".repeat(5_000))).build();
+        let fault = Fault::of("list the servers", FaultKind::Conflict).status(409).message(format!("a\nb\u{7}{}", "x".repeat(5_000))).build();
         assert!(fault.message().unwrap().starts_with("a b x"));
         assert_eq!(fault.message().unwrap().chars().count(), 1_000);
     }
 
     #[test]
     fn the_text_names_the_operation_the_reason_and_the_request() {
-        let fault = Fault::new("disable service s", FaultKind::Forbidden).status(403).message("Policy").request_id(Some("req-1".into())).build();
+        let fault = Fault::of("disable service s", FaultKind::Forbidden).status(403).message("Policy").request_id(Some("req-1".into())).build();
         assert_eq!(fault.to_string(), "cannot disable service s: the credential may not do this (HTTP 403): Policy [req-1]");
     }
 
     #[test]
     fn only_a_status_of_its_own_proves_that_nothing_was_done() {
-        let fault = |kind, status| Fault::new("x", kind).status(status).build();
+        let fault = |kind, status| Fault::of("x", kind).status(status).build();
         assert!(fault(FaultKind::Conflict, 409).nothing_was_done());
         assert!(fault(FaultKind::Unauthorized, 401).nothing_was_done());
         assert!(!fault(FaultKind::BadRequest, 408).nothing_was_done());

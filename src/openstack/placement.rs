@@ -55,7 +55,7 @@ impl Cloud {
         let providers: Vec<Uuid> = hypervisors.into_iter().filter(|hypervisor| hypervisor.service.host == *host).map(|hypervisor| hypervisor.id).collect();
         // A host without a hypervisor would look empty: that is no answer.
         if providers.is_empty() {
-            Err(Fault::new(operation, FaultKind::NotFound).message("Nova lists no hypervisor of that host").build())
+            Err(Fault::of(operation, FaultKind::NotFound).message("Nova lists no hypervisor of that host").build())
         } else {
             Ok(providers)
         }

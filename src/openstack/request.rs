@@ -122,7 +122,7 @@ impl Answer {
     /// The body as JSON of this shape; anything else is not the service's answer.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, Fault> {
         serde_json::from_slice(&self.body).map_err(|error| {
-            Fault::new(&*self.operation, FaultKind::Foreign)
+            Fault::of(&*self.operation, FaultKind::Foreign)
                 .status(self.status.as_u16())
                 .message(format!("not the JSON that was expected: {error}"))
                 .request_id(self.request_id())
@@ -148,7 +148,7 @@ impl Answer {
             _ => FaultKind::Foreign,
         };
         let message = message.or_else(|| self.status.is_redirection().then(|| "it redirects to another address, which is not followed".to_owned()));
-        Err(Fault::new(&*self.operation, kind)
+        Err(Fault::of(&*self.operation, kind)
             .status(self.status.as_u16())
             .message(message.unwrap_or_default())
             .request_id(self.request_id())
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn waits_grow_with_jitter_and_end() {
-        let fault = Fault::new("x", FaultKind::Server).status(503).build();
+        let fault = Fault::of("x", FaultKind::Server).status(503).build();
         let mut retries = Retries::default();
         let waits: Vec<_> = std::iter::from_fn(|| retries.next_wait(&fault, 0)).collect();
         assert_eq!(waits, [50, 150, 450].map(Duration::from_millis));
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_wait_that_the_service_asks_for_is_kept_or_left_to_the_caller() {
-        let fault = |seconds| Fault::new("x", FaultKind::OverLimit).status(429).retry_after(Some(Duration::from_secs(seconds))).build();
+        let fault = |seconds| Fault::of("x", FaultKind::OverLimit).status(429).retry_after(Some(Duration::from_secs(seconds))).build();
         assert_eq!(Retries::default().next_wait(&fault(3), 0), Some(Duration::from_secs(3)));
         assert_eq!(Retries::default().next_wait(&fault(60), 0), None);
     }
@@ -266,7 +266,7 @@ mod tests {
     #[test]
     fn what_will_not_pass_is_not_repeated() {
         for kind in [FaultKind::Conflict, FaultKind::Timeout, FaultKind::Foreign, FaultKind::Unauthorized] {
-            assert_eq!(Retries::default().next_wait(&Fault::new("x", kind).build(), 0), None);
+            assert_eq!(Retries::default().next_wait(&Fault::of("x", kind).build(), 0), None);
         }
     }
 }

@@ -120,9 +120,12 @@ fn secrets_do_not_show_in_debug_output() {
 
 #[test]
 fn what_cannot_be_honoured_and_matters_is_refused() {
-    for line in ["profile: vexxhost", "identity_api_version: 2", "auth_type: v3oidcpassword", "api_timeout: 0", "interface: private", "verify: /etc/ca.pem"] {
+    for line in ["profile: vexxhost", "identity_api_version: 2", "auth_type: v3oidcpassword", "verify: /etc/ca.pem"] {
         let error = read(&with_line(line)).unwrap_err().to_string();
         assert!(error.contains(line.split(':').next().unwrap()), "{line}: {error}");
+    }
+    for (good, bad, key) in [("api_timeout: 20", "api_timeout: 0", "api_timeout"), ("internalURL", "private", "interface")] {
+        assert!(read(&PASSWORD.replace(good, bad)).unwrap_err().to_string().contains(key), "{bad}");
     }
     for url in ["ftp://k", "https://u:p@k", "k:5000", "https://k/v2.0", "https://k?x=1"] {
         assert!(read(&PASSWORD.replace("https://keystone.example:5000", url)).unwrap_err().to_string().contains("auth.auth_url"), "{url}");
