@@ -26,6 +26,7 @@ progress() { say "$(printf 'nova %3d s  %s' "$SECONDS" "$*")"; }
 # prepare_run HOSTS MAX_LIVE_MIGRATIONS: chooses the ports, notes everything in RUN_DIR/env and writes the configuration.
 prepare_run() {
   local name
+  chmod 600 "$RUN/env"
   put ADMIN_USER "$ADMIN_USER"
   put ADMIN_PASSWORD "$ADMIN_PASSWORD"
   put SECRET "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"

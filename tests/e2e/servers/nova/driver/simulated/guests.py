@@ -3,8 +3,8 @@
     {"<server uuid>": {"name": "instance-00000001", "state": "running", "vcpus": 1, "memory_mb": 2048, "disk_gb": 1}}
 
 The files are the truth: they are read again for every question, and outlive the nova-compute that wrote them, as guests
-outlive it on a real hypervisor. One lock over all hosts makes the switch of a guest from one host to another atomic:
-a guest is never on two hosts, and never on none.
+outlive it on a real hypervisor. One lock over all hosts makes the switch of a live migration atomic: to those who hold
+it, the guest is never on two hosts and never on none. Who reads without it may see the guest on both for a moment.
 """
 import collections.abc
 import contextlib

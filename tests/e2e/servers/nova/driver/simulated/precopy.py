@@ -20,8 +20,8 @@ class PreCopy:
 
     @property
     def remaining(self):
-        """MiB that the destination lacks. Falls within a round, may rise from one to the next."""
-        return self.round_left + self.dirty
+        """MiB that the destination lacks. Falls and rises; a page that was written again before it was sent counts once."""
+        return min(self.total, self.round_left + self.dirty)
 
     @property
     def share_sent(self):
@@ -33,9 +33,11 @@ class PreCopy:
         self.stopped = True
 
     def advance(self, seconds, bandwidth, dirty_rate, converges=True):
-        """Lets time pass at these rates in MiB/s. Unless it converges, no round is ever the last."""
+        """Lets time pass at these rates in MiB/s. Unless it converges, the guest writes at least as fast as is sent, and
+        no round is ever the last."""
         if not self.stopped:
-            self.dirty = min(self.total, self.dirty + dirty_rate * seconds)
+            written = seconds * (dirty_rate if converges else max(dirty_rate, bandwidth))
+            self.dirty = min(self.total, self.dirty + written)
         budget = bandwidth * seconds
         while budget > 0 and not self.done:
             step = min(budget, self.round_left)
