@@ -7,8 +7,10 @@ NOVA=$SERVERS/nova
 PYTHON=${SIDESTEP_PYTHON:-python3}
 # What was installed, named by what it was made from: another checkout with the same inputs shares it.
 VENV=$(cache_dir nova-venv "$NOVA/requirements.txt" "$NOVA/constraints.txt" "$("$PYTHON" --version 2>&1)")
-DATABASES=$(cache_dir nova-databases "$NOVA/requirements.txt" "$NOVA/constraints.txt" "$NOVA/install" "$NOVA/schema.py" \
-  "$(/usr/sbin/mariadbd --version 2>/dev/null || true)")
+# The folder of the databases. Known only when MariaDB is installed, for its version is one of the inputs.
+databases() {
+  cache_dir nova-databases "$NOVA/requirements.txt" "$NOVA/constraints.txt" "$NOVA/install" "$NOVA/schema.py" "$(/usr/sbin/mariadbd --version)"
+}
 
 # The cloud's administrator. Fixed, because it is made with the databases, long before any run; reachable on loopback only.
 ADMIN_USER=admin
@@ -26,7 +28,7 @@ progress() { say "$(printf 'nova %3d s  %s' "$SECONDS" "$*")"; }
 # prepare_run HOSTS MAX_LIVE_MIGRATIONS: chooses the ports, notes everything in RUN_DIR/env and writes the configuration.
 prepare_run() {
   local name
-  chmod 600 "$RUN/env"
+  chmod 600 "$RUN/env" # it has a password
   put ADMIN_USER "$ADMIN_USER"
   put ADMIN_PASSWORD "$ADMIN_PASSWORD"
   put SECRET "$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')"
