@@ -109,3 +109,77 @@ pub fn active_on<'a>(claims: &'a [Claim], cloud: &str, host: &HostName) -> Optio
 pub fn latest_release(claims: &[Claim], cloud: &str, host: &HostName) -> Option<Timestamp> {
     claims.iter().filter(|claim| claim.cloud == cloud && claim.host == *host).filter_map(|claim| claim.released_at).max()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::super::testing::claim;
+    use super::*;
+
+    fn object(status: Value) -> HostQuarantine {
+        serde_json::from_value(json!({
+            "apiVersion": "sidestep.dev/v1alpha1",
+            "kind": "HostQuarantine",
+            "metadata": {"name": "q", "uid": "u", "creationTimestamp": "2026-11-25T10:00:00Z"},
+            "spec": {"cloud": "production", "host": "cmp-1", "mode": "Enforce", "trigger": {"policy": "p", "policyGeneration": 1, "alerts": ["cmp-1-00"]}},
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn condition(kind: &str, status: &str) -> Value {
+        json!({"type": kind, "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-11-25T11:00:00Z"})
+    }
+
+    #[test]
+    fn a_new_object_is_an_active_claim_that_was_not_asked_about() {
+        let claim = Claim::of(&object(json!({}))).unwrap();
+        assert_eq!((claim.acceptance, claim.by_person, claim.is_active()), (Acceptance::Pending, false, true));
+    }
+
+    #[test]
+    fn acceptance_is_what_the_condition_says() {
+        for (status, expected) in [("True", Acceptance::Accepted), ("False", Acceptance::Refused), ("Unknown", Acceptance::Pending)] {
+            let claim = Claim::of(&object(json!({"conditions": [condition("Accepted", status)]}))).unwrap();
+            assert_eq!(claim.acceptance, expected);
+        }
+    }
+
+    #[test]
+    fn an_object_without_trigger_was_made_by_a_person() {
+        let mut object = object(json!({}));
+        object.spec.trigger = None;
+        assert!(Claim::of(&object).unwrap().by_person);
+    }
+
+    #[test]
+    fn the_release_is_dated_by_the_timeline_and_else_by_the_condition() {
+        let released = |timeline: Value, status: &str| {
+            Claim::of(&object(json!({"conditions": [condition("Released", status)], "timeline": timeline}))).unwrap().released_at
+        };
+        assert_eq!(released(json!([]), "True"), Some("2026-11-25T11:00:00Z".parse().unwrap()));
+        let timeline = json!([{"event": "released", "time": "2026-11-25T11:00:00.250000Z", "clock": "Operator"}]);
+        assert_eq!(released(timeline.clone(), "True"), Some("2026-11-25T11:00:00.25Z".parse().unwrap()));
+        assert_eq!(released(timeline, "False"), None);
+    }
+
+    #[test]
+    fn alerts_join_the_accepted_claim_and_else_the_oldest() {
+        let at = |name: &str, second| Claim { created: Timestamp::from_second(second).unwrap(), ..claim(name, "cmp-1") };
+        let host = HostName::from("cmp-1");
+        let name = |claims: &[Claim]| active_on(claims, "production", &host).map(|claim| claim.name.clone());
+        assert_eq!(name(&[at("b", 2), at("a", 1)]).as_deref(), Some("a"));
+        let accepted = Claim { acceptance: Acceptance::Accepted, ..at("b", 2) };
+        assert_eq!(name(&[at("a", 1), accepted]).as_deref(), Some("b"));
+        assert_eq!(name(&[Claim { deleting: true, ..at("a", 1) }]), None);
+    }
+
+    #[test]
+    fn the_latest_release_of_the_host_counts() {
+        let released = |name: &str, host: &str, second| Claim { released_at: Some(Timestamp::from_second(second).unwrap()), ..claim(name, host) };
+        let claims = [released("a", "cmp-1", 5), released("b", "cmp-1", 9), released("c", "cmp-2", 20), claim("d", "cmp-1")];
+        assert_eq!(latest_release(&claims, "production", &"cmp-1".into()), Some(Timestamp::from_second(9).unwrap()));
+        assert_eq!(latest_release(&claims, "staging", &"cmp-1".into()), None);
+    }
+}

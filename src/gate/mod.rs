@@ -71,3 +71,47 @@ pub fn ask_all(facts: &Facts<'_>) -> Verdict {
     let budget = BudgetFacts { cloud: &applicant.cloud, limit: facts.budget, services: facts.services, claims: facts.claims };
     seen.and_then(|| only_active(applicant, facts.claims)).and_then(|| budget_for_acceptance(&budget, applicant))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{claim, services};
+    use super::*;
+
+    /// Everything wrong at once; each closure puts one thing right, and the next gate speaks.
+    #[test]
+    fn the_first_refusal_is_returned_and_nothing_passes_until_all_do() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let other = Claim { acceptance: Acceptance::Accepted, ..claim("other", "cmp-1") };
+        let elsewhere = Claim { acceptance: Acceptance::Accepted, ..claim("elsewhere", "cmp-2") };
+        let mine = Claim { created: at(5), ..claim("mine", "cmp-1") };
+        let (no_hosts, hosts) = (services(&["cmp-2"]), services(&["cmp-1", "cmp-2"]));
+        let (both, one, none) = ([other, elsewhere.clone()], [elsewhere], []);
+        let worst =
+            Facts { applicant: &mine, claims: &both, services: &no_hosts, begun_at: None, stale_after: Duration::from_secs(90), budget: 1, now: at(100) };
+        let fresh = Facts { begun_at: Some(at(60)), ..worst };
+        let known = Facts { services: &hosts, ..fresh };
+        let alone = Facts { claims: &one, ..known };
+        let within_budget = Facts { claims: &none, ..alone };
+        let reasons: Vec<Option<&str>> = [worst, fresh, known, alone, within_budget]
+            .iter()
+            .map(|facts| match ask_all(facts) {
+                Verdict::Pass => None,
+                Verdict::Refuse { reason, .. } => Some(reason),
+            })
+            .collect();
+        assert_eq!(reasons, [Some("InventoryStale"), Some("HostNotFound"), Some(ANOTHER_ACTIVE), Some("OverBudget"), None]);
+    }
+
+    #[test]
+    fn mode_observe_is_held_back_only_where_there_is_nothing_to_show() {
+        let watching = Claim { mode: Mode::Observe, ..claim("watching", "cmp-1") };
+        let claims = [Claim { acceptance: Acceptance::Accepted, ..claim("other", "cmp-1") }];
+        let services = services(&["cmp-1"]);
+        let now = Timestamp::UNIX_EPOCH;
+        let facts =
+            Facts { applicant: &watching, claims: &claims, services: &services, begun_at: Some(now), stale_after: Duration::from_secs(90), budget: 0, now };
+        assert_eq!(ask_all(&facts), Verdict::Pass);
+        let unknown = Facts { services: &[], ..facts };
+        assert!(matches!(ask_all(&unknown), Verdict::Refuse { reason: "HostNotFound", .. }));
+    }
+}
