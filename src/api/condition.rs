@@ -100,6 +100,9 @@ pub struct Conditions {
     now: Timestamp,
 }
 
+/// The reason of `Accepted` while a HostQuarantine is in mode Observe: only the gates about the host were asked. In mode Enforce it counts as not asked yet.
+pub const OBSERVING: &str = "Observing";
+
 /// The longest message that is written; longer ones end in an ellipsis.
 const MESSAGE_MAX_CHARS: usize = 1024;
 

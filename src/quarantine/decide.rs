@@ -11,7 +11,7 @@ use super::drain::RunFacts;
 use super::report::{moment, moment_of, phase, publish_all, set};
 use super::tally::Tally;
 use super::{DEADLINE_EXCEEDED, RESIDENTS_SHOWN};
-use crate::api::condition::{Kind, State, find, is_true};
+use crate::api::condition::{Kind, OBSERVING, State, find, is_true};
 use crate::api::quarantine::{DrainMeasured, Phase, Resident, ResidentReason, TimelineEntry, TimelineEvent};
 use crate::api::units::{Bound, ClockName, Mode};
 use crate::api::{HostQuarantine, HostQuarantineSpec, HostQuarantineStatus};
@@ -19,8 +19,6 @@ use crate::inventory::{ComputeService, HostView, ServerId, ServiceId};
 
 /// How long an allocation may outlive the last server before it is reported: Nova drops a migration's own a moment after its record ends.
 const ALLOCATION_PATIENCE: Duration = Duration::from_secs(10);
-/// The reason of condition Accepted in mode Observe, where only the gates about the host were asked.
-const OBSERVING: &str = "Observing";
 
 /// What does not change during one decision.
 #[derive(Clone, Debug)]
