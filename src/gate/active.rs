@@ -43,6 +43,7 @@ mod tests {
         assert_eq!(only_active(&old, &all), Verdict::Pass);
         let refused = only_active(&new, &all);
         assert!(matches!(&refused, Verdict::Refuse { reason: ANOTHER_ACTIVE, message } if message.contains("HostQuarantine old ")), "{refused:?}");
+        assert!(refused.is_final());
     }
 
     #[test]

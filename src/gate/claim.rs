@@ -1,9 +1,10 @@
 //! A HostQuarantine as the gates see it: a claim to a host.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::HostQuarantine;
-use crate::api::condition::{self, Kind, State};
+use crate::api::condition::{self, Kind, OBSERVING, State};
 use crate::api::quarantine::TimelineEvent;
 use crate::api::units::Mode;
 use crate::inventory::HostName;
@@ -49,11 +50,7 @@ impl Claim {
     #[must_use]
     pub fn of(object: &HostQuarantine) -> Option<Self> {
         let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-        let acceptance = match condition::find(conditions, Kind::Accepted).map(|accepted| accepted.status.as_str()) {
-            Some(word) if word == State::True.as_str() => Acceptance::Accepted,
-            Some(word) if word == State::False.as_str() => Acceptance::Refused,
-            _ => Acceptance::Pending,
-        };
+        let acceptance = condition::find(conditions, Kind::Accepted).map_or(Acceptance::Pending, acceptance);
         Some(Self {
             name: object.metadata.name.clone()?,
             uid: object.metadata.uid.clone()?,
@@ -87,6 +84,15 @@ impl Claim {
     }
 }
 
+/// What was let through in mode Observe has no acceptance: most gates were not asked.
+fn acceptance(accepted: &Condition) -> Acceptance {
+    match accepted.status.as_str() {
+        word if word == State::True.as_str() && accepted.reason != OBSERVING => Acceptance::Accepted,
+        word if word == State::False.as_str() => Acceptance::Refused,
+        _ => Acceptance::Pending,
+    }
+}
+
 /// The moment in the timeline, to the microsecond; where it is missing, the condition's, to the second.
 fn released_at(object: &HostQuarantine) -> Option<Timestamp> {
     let status = object.status.as_ref()?;
@@ -117,7 +123,7 @@ mod tests {
     use super::super::testing::claim;
     use super::*;
 
-    fn object(status: Value) -> HostQuarantine {
+    fn object(status: &Value) -> HostQuarantine {
         serde_json::from_value(json!({
             "apiVersion": "sidestep.dev/v1alpha1",
             "kind": "HostQuarantine",
@@ -128,27 +134,35 @@ mod tests {
         .unwrap()
     }
 
-    fn condition(kind: &str, status: &str) -> Value {
+    fn condition_of(kind: &str, status: &str) -> Value {
         json!({"type": kind, "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-11-25T11:00:00Z"})
     }
 
     #[test]
     fn a_new_object_is_an_active_claim_that_was_not_asked_about() {
-        let claim = Claim::of(&object(json!({}))).unwrap();
+        let claim = Claim::of(&object(&json!({}))).unwrap();
         assert_eq!((claim.acceptance, claim.by_person, claim.is_active()), (Acceptance::Pending, false, true));
     }
 
     #[test]
     fn acceptance_is_what_the_condition_says() {
         for (status, expected) in [("True", Acceptance::Accepted), ("False", Acceptance::Refused), ("Unknown", Acceptance::Pending)] {
-            let claim = Claim::of(&object(json!({"conditions": [condition("Accepted", status)]}))).unwrap();
+            let claim = Claim::of(&object(&json!({"conditions": [condition_of("Accepted", status)]}))).unwrap();
             assert_eq!(claim.acceptance, expected);
         }
     }
 
     #[test]
+    fn what_was_let_through_in_mode_observe_must_be_asked_again_in_mode_enforce() {
+        let mut observing = condition_of("Accepted", "True");
+        observing["reason"] = OBSERVING.into();
+        let claim = Claim::of(&object(&json!({"conditions": [observing]}))).unwrap();
+        assert_eq!(claim.acceptance, Acceptance::Pending);
+    }
+
+    #[test]
     fn an_object_without_trigger_was_made_by_a_person() {
-        let mut object = object(json!({}));
+        let mut object = object(&json!({}));
         object.spec.trigger = None;
         assert!(Claim::of(&object).unwrap().by_person);
     }
@@ -156,7 +170,7 @@ mod tests {
     #[test]
     fn the_release_is_dated_by_the_timeline_and_else_by_the_condition() {
         let released = |timeline: Value, status: &str| {
-            Claim::of(&object(json!({"conditions": [condition("Released", status)], "timeline": timeline}))).unwrap().released_at
+            Claim::of(&object(&json!({"conditions": [condition_of("Released", status)], "timeline": timeline}))).unwrap().released_at
         };
         assert_eq!(released(json!([]), "True"), Some("2026-11-25T11:00:00Z".parse().unwrap()));
         let timeline = json!([{"event": "released", "time": "2026-11-25T11:00:00.250000Z", "clock": "Operator"}]);

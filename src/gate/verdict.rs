@@ -1,5 +1,7 @@
 //! What a gate answers.
 
+use super::ANOTHER_ACTIVE;
+
 /// The answer of a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
@@ -23,6 +25,12 @@ impl Verdict {
             Self::Pass => None,
             Self::Refuse { message, .. } => Some(message),
         }
+    }
+
+    /// Whether asking again can change nothing: the host is taken by another quarantine, and a new object is needed once that one is released.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Refuse { reason, .. } if *reason == ANOTHER_ACTIVE)
     }
 
     /// This verdict, or the next one's where this one passes.
