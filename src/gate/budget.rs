@@ -143,6 +143,9 @@ mod tests {
             let target = HostName(format!("cmp-{hosts}"));
             let verdict = budget_for_decision(&facts(limit, &shown, &[]), &target);
             assert_eq!(verdict == Verdict::Pass, expected, "{hosts} hosts, limit {limit}, {out} out: {verdict:?}");
+            let applicant = Claim { created: Timestamp::from_second(9).unwrap(), ..claim("applicant", target.as_str()) };
+            let accepted_now = budget_for_acceptance(&facts(limit, &shown, &[]), &applicant);
+            assert_eq!(accepted_now == Verdict::Pass, expected, "at acceptance: {hosts} hosts, limit {limit}, {out} out");
             let held: Vec<Claim> = names(out).iter().map(|host| accepted(host, host)).collect();
             let unseen = budget_for_decision(&facts(limit, &cloud_of(hosts), &held), &target);
             assert_eq!(unseen == Verdict::Pass, expected, "not shown by Nova: {hosts} hosts, limit {limit}, {out} out");
@@ -170,7 +173,8 @@ mod tests {
     #[test]
     fn the_target_never_counts_against_itself() {
         let mut shown = cloud_of(3);
-        mark(&mut shown[0], "of a deleted object");
+        mark(&mut shown[0], "deleted");
+        assert!(budget_for_decision(&facts(1, &shown, &[]), &"cmp-2".into()).refusal().is_some());
         assert_eq!(budget_for_decision(&facts(1, &shown, &[]), &"cmp-1".into()), Verdict::Pass);
     }
 
