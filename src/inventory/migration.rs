@@ -137,6 +137,9 @@ pub struct InstanceAction {
     pub action: String,
     /// The `x-openstack-request-id` of the POST.
     pub request_id: String,
+    /// When Nova began it, by Nova's clock, in whole seconds.
+    #[serde(default, deserialize_with = "optional_nova_time")]
+    pub start_time: Option<Timestamp>,
     /// `Error` when it failed.
     #[serde(default)]
     pub message: Option<String>,
@@ -212,6 +215,7 @@ mod tests {
         let action = InstanceAction {
             action: "live-migration".into(),
             request_id: "req-1".into(),
+            start_time: None,
             message: Some("Error".into()),
             events: vec![event("no valid host", "Error"), event("no valid host", "Error"), event("fine", "Success")],
         };

@@ -1,52 +1,60 @@
 //! The operator: watches alerts, policies, quarantines and runs in Kubernetes, and acts on Nova.
+//!
+//! One folder per controller, each with the same shape: `mod.rs` is the table of contents of a reconcile, `observe` reads, the decision is a pure function of layer 1, `act` writes to the
+//! cloud and makes objects, `report` writes the status.
+//!
+//! ```text
+//!  cloud       OpenStackCloud   connects, polls, says whether the cloud can be used        wakes the others after each look
+//!  policies    QuarantinePolicy says whether its cloud exists
+//!  alerts      HostAlert        decides; makes a HostQuarantine
+//!  quarantine  HostQuarantine   cordons, makes MigrationRuns, says when the host is empty, gives it back
+//!  runs        MigrationRun     asks Nova for each move and follows it
+//! ```
+//!
+//! A restart is a no-op: everything that matters stands in the API server and in Nova.
 
-use std::path::PathBuf;
+mod alerts;
+mod args;
+mod cloud;
+mod context;
+mod crash;
+mod failure;
+mod policies;
+mod quarantine;
+mod run;
+mod runs;
+
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 
+use self::args::{Arguments, Command};
 use crate::api;
-
-/// Takes attacked OpenStack compute hosts out of service and live-migrates their servers away.
-#[derive(Debug, Parser)]
-#[command(name = "sidestep-operator", version)]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Write the definitions of all kinds, one file per kind.
-    Crds {
-        /// The folder to write into.
-        #[arg(long, default_value = "crds")]
-        output: PathBuf,
-    },
-}
+use crate::telemetry::log;
 
 /// Parses the arguments and runs.
 #[must_use]
 pub fn main() -> ExitCode {
-    let args = Args::parse();
-    let result = match args.command {
+    let result = match Arguments::parse().command {
         Command::Crds { output } => write_crds(&output),
+        Command::Run(arguments) => log::init(arguments.log_format, &arguments.log).map_err(Into::into).and_then(|()| run::run(&arguments)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error:#}");
+            eprintln!("sidestep-operator: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn write_crds(output: &std::path::Path) -> anyhow::Result<()> {
+fn write_crds(output: &Path) -> anyhow::Result<()> {
     for crd in api::crds() {
         let (name, text) = api::crd_file(&crd)?;
         let path = output.join(name);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}: name an existing folder with --output", path.display()))?;
     }
     Ok(())
 }

@@ -1,1 +1,3 @@
-//! telemetry
+//! What the programs say about themselves.
+
+pub mod log;

@@ -256,6 +256,9 @@ impl Draft<'_> {
             ));
         }
         let number = u32::try_from(self.status.attempts.len()).unwrap_or(u32::MAX).saturating_add(1);
+        if number > self.run.max_attempts {
+            return self.after_failure(server);
+        }
         if let Some(ended) = self.status.attempts.last().and_then(|attempt| attempt.ended_at.as_ref()) {
             let due = later(ended.0, pause_before(number));
             if due > self.now {

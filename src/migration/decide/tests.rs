@@ -162,6 +162,20 @@ fn after_the_last_attempt_the_run_fails_with_novas_words() {
 }
 
 #[test]
+fn a_request_that_nova_refused_counts_as_an_attempt() {
+    let mut status = open();
+    status.attempts.extend([attempt(2), attempt(3)]);
+    for attempt in &mut status.attempts {
+        attempt.ended_at = Some(MicroTime(at(1)));
+        attempt.outcome = Some(Outcome::Refused);
+        attempt.message = Some("policy".into());
+    }
+    let next = decide(&run(), &status, &on_source(), at(900));
+    assert_eq!(next.step, Step::Wait);
+    assert_eq!(reason(&next), "AttemptsExhausted");
+}
+
+#[test]
 fn a_server_left_in_error_is_not_tried_again() {
     let seen = with_rows(Observation { server: ServerSight::OnSource(server("cmp-1", "ERROR", None)), ..on_source() }, vec![row(8, "error")]);
     let next = decide(&run(), &open(), &seen, at(5));

@@ -103,6 +103,18 @@ impl Cloud {
         Ok(self.find::<Body>(&operation, &path).await?.map(|body| body.action))
     }
 
+    /// All actions of a server that Nova remembers, newest first, without their steps. Empty when Nova has no such server.
+    pub async fn instance_actions(&self, server: ServerId) -> Result<Vec<InstanceAction>, Fault> {
+        #[derive(Deserialize)]
+        struct Body {
+            #[serde(rename = "instanceActions")]
+            actions: Vec<InstanceAction>,
+        }
+        let operation = format!("list the actions of server {server}");
+        let path = ["servers", &server.to_string(), "os-instance-actions"];
+        Ok(self.find::<Body>(&operation, &path).await?.map(|body| body.actions).unwrap_or_default())
+    }
+
     /// Whether the credential sees the servers of all projects: proven by a list that Nova answers only to those that do.
     pub async fn sees_all_projects(&self) -> Result<bool, Fault> {
         let operation = "list one server of all projects";

@@ -1,0 +1,52 @@
+//! The client of the API server.
+
+use std::path::{Path, PathBuf};
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The kubeconfig file cannot be used.
+    #[error("the kubeconfig {} cannot be used: correct the file that --kubeconfig names", .path.display())]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: kube::config::KubeconfigError,
+    },
+    /// There is no service account of a pod.
+    #[error("there is no service account here: outside a pod, name a file with --kubeconfig")]
+    InCluster {
+        /// Why.
+        source: kube::config::InClusterError,
+    },
+    /// The client could not be made.
+    #[error("cannot set up a connection to the API server {server}")]
+    Setup {
+        /// Its address.
+        server: String,
+        /// Why.
+        source: kube::Error,
+    },
+}
+
+/// A client from the file, or from the pod's service account where none is given. KUBECONFIG is never read: which cluster is meant must be said.
+///
+/// # Errors
+///
+/// When the file or the service account cannot be used.
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
+    let config = match kubeconfig {
+        Some(path) => from_file(path).await.map_err(|source| ClientError::Kubeconfig { path: path.to_owned(), source })?,
+        None => Config::incluster().map_err(|source| ClientError::InCluster { source })?,
+    };
+    let server = config.cluster_url.to_string();
+    Client::try_from(config).map_err(|source| ClientError::Setup { server, source })
+}
+
+async fn from_file(path: &Path) -> Result<Config, kube::config::KubeconfigError> {
+    let kubeconfig = Kubeconfig::read_from(path)?;
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
+}

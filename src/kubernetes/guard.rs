@@ -1,0 +1,38 @@
+//! Objects that do not parse cannot stop a watch: they are named in the log and left out, and all others go on.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use kube::Resource;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::Store;
+
+/// An object as it is watched.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// All objects of a store that parse.
+#[must_use]
+pub fn all<K>(store: &Store<Guarded<K>>) -> Vec<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug,
+    <Guarded<K> as Resource>::DynamicType: Eq + Hash + Clone + Default,
+{
+    store.state().iter().filter_map(|object| valid(object)).cloned().collect()
+}
+
+/// The object, if it parses; otherwise its name goes into the log.
+#[must_use]
+pub fn valid<K>(object: &Arc<Guarded<K>>) -> Option<&K>
+where
+    K: Resource<DynamicType = ()>,
+{
+    match &object.0 {
+        Ok(object) => Some(object),
+        Err(invalid) => {
+            let name = invalid.metadata.name.as_deref().unwrap_or_default();
+            tracing::error!(kind = %K::kind(&()), name, error = invalid.error, "An object does not parse and is left out; correct or delete it.");
+            None
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! The arguments of `sidestep-operator`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::telemetry::log::Format;
+
+/// Takes attacked OpenStack compute hosts out of service and live-migrates their servers away.
+#[derive(Debug, Parser)]
+#[command(name = "sidestep-operator", version, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Watch alerts, policies and quarantines, and act on the clouds that OpenStackCloud objects name.
+    Run(RunArguments),
+    /// Write the definitions of all kinds, one file per kind.
+    Crds {
+        /// The folder to write into.
+        #[arg(long, default_value = "crds")]
+        output: PathBuf,
+    },
+}
+
+/// The arguments of `run`.
+#[derive(Args, Debug)]
+pub(super) struct RunArguments {
+    /// The namespace whose Secrets hold the clouds' credentials: the operator's own.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub(super) namespace: String,
+    /// A kubeconfig file. Without it the service account of the pod is used; KUBECONFIG is never read.
+    #[arg(long)]
+    pub(super) kubeconfig: Option<PathBuf>,
+    /// How log lines look.
+    #[arg(long, value_enum, default_value = "text", env = "SIDESTEP_LOG_FORMAT")]
+    pub(super) log_format: Format,
+    /// Which log lines are written, e.g. `info` or `warn,sidestep::operator=debug`.
+    #[arg(long, default_value = "info", env = "SIDESTEP_LOG")]
+    pub(super) log: String,
+    /// End at once, as a crash would, at this point. For tests of recovery.
+    #[arg(long, value_enum, hide = true)]
+    pub(super) crash_at: Option<super::crash::Point>,
+}

@@ -1,0 +1,41 @@
+//! OpenStackCloud: connect with the credential of its Secret, poll, and say whether the cloud can be used.
+//!
+//! observe (Secret, connection, inventory) → report (status, Event). There is nothing to decide and nothing to act on: a cloud is only looked at.
+
+mod observe;
+mod report;
+
+use std::sync::Arc;
+
+use kube::ResourceExt as _;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+
+use super::context::{Context, LiveCloud, Unusable};
+use super::failure::Failure;
+use crate::api::OpenStackCloud;
+use crate::kubernetes::guard;
+
+pub(super) use observe::clouds_of_secret;
+
+/// The cloud of this name when it can be asked at this moment, or why it cannot.
+pub(super) fn usable(context: &Context, name: &str) -> Result<Arc<LiveCloud>, Unusable> {
+    let live = context.cloud(name)?;
+    match observe::problem_of(&live) {
+        None => Ok(live),
+        Some(problem) => Err(problem.unusable),
+    }
+}
+
+pub(super) async fn reconcile(object: Arc<DeserializeGuard<OpenStackCloud>>, context: Arc<Context>) -> Result<Action, Failure> {
+    context.ready().await;
+    let Some(cloud) = guard::valid(&object) else { return Ok(Action::await_change()) };
+    if cloud.metadata.deletion_timestamp.is_some() {
+        context.forget_cloud(&cloud.name_any());
+        return Ok(Action::await_change());
+    }
+    let seen = observe::observe(&context, cloud).await;
+    let next = report::status(cloud, &seen, context.clock.now());
+    report::write(&context, cloud, next).await?;
+    Ok(seen.next_look())
+}

@@ -1,0 +1,306 @@
+//! What the controllers share: the stores of all kinds, the clouds that are connected, the slots for moves, and the wake-ups between controllers.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::crash::Crash;
+use super::runs::slots::Slots;
+use crate::api::alert::Decision;
+use crate::api::condition::{Kind, State, find, is_true};
+use crate::api::{HostAlert, HostQuarantine, MigrationRun, OpenStackCloud, OpenStackCloudSpec, QuarantinePolicy};
+use crate::clock::Clock;
+use crate::gate::{Acceptance, Claim};
+use crate::inventory::HostName;
+use crate::kubernetes::event::Events;
+use crate::kubernetes::guard;
+use crate::openstack::{Cloud, Inventory};
+use crate::quarantine::Memory;
+
+/// The stores: what the API server holds, as the watches last showed it.
+#[derive(Clone, Debug)]
+pub(super) struct Stores {
+    pub(super) clouds: Store<DeserializeGuard<OpenStackCloud>>,
+    pub(super) policies: Store<DeserializeGuard<QuarantinePolicy>>,
+    pub(super) alerts: Store<DeserializeGuard<HostAlert>>,
+    pub(super) quarantines: Store<DeserializeGuard<HostQuarantine>>,
+    pub(super) runs: Store<DeserializeGuard<MigrationRun>>,
+    pub(super) secrets: Store<Secret>,
+}
+
+/// Wake-ups: names of objects to look at, sent by whoever saw something that concerns them.
+#[derive(Clone, Debug)]
+pub(super) struct Wakes {
+    pub(super) clouds: UnboundedSender<ObjectRef<DeserializeGuard<OpenStackCloud>>>,
+    pub(super) alerts: UnboundedSender<ObjectRef<DeserializeGuard<HostAlert>>>,
+    pub(super) quarantines: UnboundedSender<ObjectRef<DeserializeGuard<HostQuarantine>>>,
+    pub(super) runs: UnboundedSender<ObjectRef<DeserializeGuard<MigrationRun>>>,
+}
+
+/// A cloud that is connected and polled.
+#[derive(Debug)]
+pub(super) struct LiveCloud {
+    pub(super) cloud: Cloud,
+    pub(super) inventory: Inventory,
+    /// What it was connected with; other settings or another credential make a new connection.
+    pub(super) fingerprint: [u8; 32],
+    /// Whether the credential was shown to see all projects.
+    pub(super) sees_all_projects: bool,
+    /// Ends the poller when the last user lets go.
+    pub(super) poller: tokio::task::AbortHandle,
+}
+
+impl Drop for LiveCloud {
+    fn drop(&mut self) {
+        self.poller.abort();
+    }
+}
+
+/// Why a cloud cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unusable {
+    pub(super) reason: String,
+    pub(super) message: String,
+}
+
+/// Shared by all controllers.
+pub(super) struct Context {
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    pub(super) events: Events,
+    pub(super) stores: Stores,
+    pub(super) wakes: Wakes,
+    pub(super) slots: Slots,
+    pub(super) crash: Crash,
+    /// Spawned pollers; awaited when the operator ends.
+    pub(super) tasks: tokio_util::task::TaskTracker,
+    clouds: Mutex<HashMap<String, Result<Arc<LiveCloud>, Unusable>>>,
+    memories: Mutex<HashMap<String, Memory>>,
+    /// By UID: the resourceVersion of our own last write, and until when nothing is due (monotonic).
+    rests: Mutex<HashMap<String, (String, Duration)>>,
+    /// By run: when its status was last written (monotonic).
+    progress_writes: Mutex<HashMap<String, Duration>>,
+    /// Held while a quarantine asks its gates and writes what they said, so that no two ask at the same moment.
+    pub(super) acceptance: tokio::sync::Mutex<()>,
+    /// UIDs of quarantines whose acceptance was written; the watch may not show it yet.
+    accepted: Mutex<HashSet<String>>,
+    /// Quarantines that were made and that the watch has not shown yet.
+    made: Mutex<HashMap<String, Claim>>,
+}
+
+impl Context {
+    pub(super) fn new(client: Client, clock: Clock, events: Events, stores: Stores, wakes: Wakes, crash: Crash) -> Self {
+        Self {
+            client,
+            clock,
+            events,
+            stores,
+            wakes,
+            slots: Slots::default(),
+            crash,
+            tasks: tokio_util::task::TaskTracker::new(),
+            clouds: Mutex::default(),
+            memories: Mutex::default(),
+            rests: Mutex::default(),
+            acceptance: tokio::sync::Mutex::default(),
+            accepted: Mutex::default(),
+            progress_writes: Mutex::default(),
+            made: Mutex::default(),
+        }
+    }
+
+    /// Waits until every watch has shown what is there: before that an empty store proves nothing.
+    pub(super) async fn ready(&self) {
+        let Stores { clouds, policies, alerts, quarantines, runs, secrets } = &self.stores;
+        let ready = async {
+            clouds.wait_until_ready().await.ok()?;
+            policies.wait_until_ready().await.ok()?;
+            alerts.wait_until_ready().await.ok()?;
+            quarantines.wait_until_ready().await.ok()?;
+            runs.wait_until_ready().await.ok()?;
+            secrets.wait_until_ready().await.ok()
+        };
+        if ready.await.is_none() {
+            // A writer is dropped only when the operator ends; nothing may be decided then.
+            futures::future::pending::<()>().await;
+        }
+    }
+
+    /// The cloud of this name, or why it cannot be used.
+    pub(super) fn cloud(&self, name: &str) -> Result<Arc<LiveCloud>, Unusable> {
+        let known = lock(&self.clouds).get(name).cloned();
+        known.unwrap_or_else(|| Err(self.unknown_cloud(name)))
+    }
+
+    fn unknown_cloud(&self, name: &str) -> Unusable {
+        if self.cloud_spec(name).is_some() {
+            return Unusable { reason: "Connecting".into(), message: format!("OpenStackCloud {name} is being connected") };
+        }
+        let mut names: Vec<String> = guard::all(&self.stores.clouds).iter().map(|cloud| cloud.name_any()).collect();
+        names.sort();
+        let there = if names.is_empty() { "there is none".to_owned() } else { format!("there are: {}", names.join(", ")) };
+        Unusable { reason: "CloudNotFound".into(), message: format!("there is no OpenStackCloud {name}; {there}. Create it, or correct spec.cloud") }
+    }
+
+    pub(super) fn set_cloud(&self, name: &str, state: Result<Arc<LiveCloud>, Unusable>) {
+        lock(&self.clouds).insert(name.to_owned(), state);
+    }
+
+    pub(super) fn forget_cloud(&self, name: &str) {
+        lock(&self.clouds).remove(name);
+    }
+
+    /// The spec of the OpenStackCloud of this name.
+    pub(super) fn cloud_spec(&self, name: &str) -> Option<OpenStackCloudSpec> {
+        guard::all(&self.stores.clouds).into_iter().find(|cloud| cloud.name_any() == name).map(|cloud| cloud.spec)
+    }
+
+    /// The memory of a quarantine.
+    pub(super) fn memory(&self, uid: &str) -> Memory {
+        lock(&self.memories).get(uid).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn remember(&self, uid: &str, memory: Memory) {
+        lock(&self.memories).insert(uid.to_owned(), memory);
+    }
+
+    pub(super) fn forget(&self, uid: &str) {
+        lock(&self.memories).remove(uid);
+        lock(&self.rests).remove(uid);
+    }
+
+    /// Notes that nothing is due for an object for a while, unless it changes.
+    pub(super) fn rest_until(&self, uid: &str, resource_version: String, pause: Duration) {
+        let due = self.clock.monotonic().saturating_add(pause);
+        lock(&self.rests).insert(uid.to_owned(), (resource_version, due));
+    }
+
+    /// Forgets that nothing was due for the quarantine of this name: something it depends on has changed.
+    pub(super) fn wake_from_rest(&self, quarantine: &str) {
+        if let Some(uid) = self.quarantine(quarantine).and_then(|quarantine| quarantine.metadata.uid) {
+            lock(&self.rests).remove(&uid);
+        }
+    }
+
+    /// Whether the progress of a run may be written again.
+    pub(super) fn progress_due(&self, run: &str, interval: Duration) -> bool {
+        let now = self.clock.monotonic();
+        lock(&self.progress_writes).get(run).is_none_or(|last| now.saturating_sub(*last) >= interval)
+    }
+
+    pub(super) fn progress_written(&self, run: &str) {
+        lock(&self.progress_writes).insert(run.to_owned(), self.clock.monotonic());
+    }
+
+    /// How long nothing is due for the object in this version; absent when something is, or when the version is another one.
+    pub(super) fn rest(&self, uid: &str, resource_version: &str) -> Option<Duration> {
+        let now = self.clock.monotonic();
+        let rests = lock(&self.rests);
+        let (version, due) = rests.get(uid)?;
+        (version == resource_version && now < *due).then(|| due.saturating_sub(now))
+    }
+
+    /// All quarantines as the gates see them, with those that were just made.
+    pub(super) fn claims(&self) -> Vec<Claim> {
+        let mut claims: Vec<Claim> = guard::all(&self.stores.quarantines).iter().filter_map(Claim::of).collect();
+        let mut made = lock(&self.made);
+        made.retain(|uid, _| !claims.iter().any(|claim| &claim.uid == uid));
+        claims.extend(made.values().cloned());
+        let mut accepted = lock(&self.accepted);
+        accepted.retain(|uid| claims.iter().any(|claim| &claim.uid == uid));
+        for claim in claims.iter_mut().filter(|claim| claim.acceptance == Acceptance::Pending && accepted.contains(&claim.uid)) {
+            claim.acceptance = Acceptance::Accepted;
+        }
+        claims
+    }
+
+    /// Counts a quarantine as accepted, until the watch shows it.
+    pub(super) fn just_accepted(&self, uid: &str) {
+        lock(&self.accepted).insert(uid.to_owned());
+    }
+
+    /// Counts a quarantine that was just made, until the watch shows it.
+    pub(super) fn just_made(&self, quarantine: &HostQuarantine) {
+        if let Some(claim) = Claim::of(quarantine) {
+            lock(&self.made).insert(claim.uid.clone(), claim);
+        }
+    }
+
+    pub(super) fn quarantine(&self, name: &str) -> Option<HostQuarantine> {
+        let store = &self.stores.quarantines;
+        store.get(&ObjectRef::new(name)).and_then(|object| guard::valid(&object).cloned())
+    }
+
+    /// The runs of the quarantine with this UID.
+    pub(super) fn runs_of(&self, quarantine_uid: &str) -> Vec<MigrationRun> {
+        guard::all(&self.stores.runs).into_iter().filter(|run| owner_uid(run) == Some(quarantine_uid)).collect()
+    }
+
+    pub(super) fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>,
+    {
+        Api::all(self.client.clone())
+    }
+
+    /// Wakes everything that concerns a cloud whose view has changed: the cloud, its quarantines, its runs that have not ended, and the alerts that are not decided for good.
+    pub(super) fn wake_cloud(&self, name: &str) {
+        // A receiver is gone only when the operator ends.
+        let _ = self.wakes.clouds.send(ObjectRef::new(name));
+        let live = self.cloud(name).ok();
+        for quarantine in guard::all(&self.stores.quarantines).iter().filter(|quarantine| quarantine.spec.cloud == name) {
+            let host = HostName(quarantine.spec.host.clone());
+            let watched = live.as_ref().is_some_and(|live| live.inventory.host(&host).is_some() || live.inventory.host_error(&host).is_some());
+            // The others look by themselves at the idle interval.
+            if watched || waits_for_the_cloud(quarantine) {
+                self.wake_from_rest(&quarantine.name_any());
+                let _ = self.wakes.quarantines.send(ObjectRef::new(&quarantine.name_any()));
+            }
+        }
+        // What the view of the cloud or its budget stood against may be decided otherwise now.
+        let open = |alert: &&HostAlert| {
+            let decision = alert.status.as_ref().and_then(|status| status.decision);
+            matches!(decision, None | Some(Decision::Unmapped | Decision::Stale | Decision::OverBudget))
+        };
+        for alert in guard::all(&self.stores.alerts).iter().filter(open) {
+            let _ = self.wakes.alerts.send(ObjectRef::new(&alert.name_any()));
+        }
+        for run in guard::all(&self.stores.runs).iter().filter(|run| run.spec.cloud == name && !is_finished(run)) {
+            let _ = self.wakes.runs.send(ObjectRef::new(&run.name_any()));
+        }
+    }
+
+    /// Whether a quarantine or an unfinished run still needs the host watched.
+    pub(super) fn has_open_run(&self, cloud: &str, host: &HostName) -> bool {
+        guard::all(&self.stores.runs).iter().any(|run| run.spec.cloud == cloud && run.spec.source_host == host.0 && !is_finished(run))
+    }
+}
+
+/// Whether a quarantine waits until its cloud can be asked: its phase stands still for that, and no look of the poller at its host will wake it.
+fn waits_for_the_cloud(quarantine: &HostQuarantine) -> bool {
+    let conditions = quarantine.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let accepted = find(conditions, Kind::Accepted).map(|condition| condition.status.as_str());
+    let released = is_true(conditions, Kind::Released);
+    let under_way = is_true(conditions, Kind::Reconciling);
+    !released && (accepted.is_none() || accepted == Some(State::Unknown.as_str()) || under_way)
+}
+
+/// Whether a run has ended.
+pub(super) fn is_finished(run: &MigrationRun) -> bool {
+    run.status.as_ref().is_some_and(crate::migration::is_finished)
+}
+
+/// The UID of the quarantine that owns a run.
+pub(super) fn owner_uid(run: &MigrationRun) -> Option<&str> {
+    run.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "HostQuarantine").map(|owner| owner.uid.as_str())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

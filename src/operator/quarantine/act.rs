@@ -1,0 +1,151 @@
+//! Carries out what was decided: the finalizer, Nova's service, the runs, and how often to look.
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::object::HasSpec as _;
+use kube::runtime::controller::Action;
+use serde_json::json;
+
+use super::observe::{Seen, is_released};
+use crate::api::units::Mode;
+use crate::api::{FINALIZER, HostQuarantine, MigrationRun, MigrationRunSpec};
+use crate::gate;
+use crate::inventory::HostName;
+use crate::kubernetes::event::Tone;
+use crate::kubernetes::status::FIELD_MANAGER;
+use crate::openstack::CloudControl;
+use crate::operator::context::Context;
+use crate::operator::failure::Failure;
+use crate::quarantine::{Action as Todo, NewRun, Pace, Write, run_name};
+
+/// How many runs are made side by side.
+const RUNS_AT_ONCE: usize = 8;
+
+/// Puts the finalizer on an object that may write to the cloud, before it does.
+pub(super) async fn hold(context: &Context, quarantine: HostQuarantine) -> Result<HostQuarantine, Failure> {
+    let needed = quarantine.spec.mode == Mode::Enforce && quarantine.metadata.deletion_timestamp.is_none() && !is_released(&quarantine);
+    if !needed || quarantine.finalizers().iter().any(|name| name == FINALIZER) {
+        return Ok(quarantine);
+    }
+    let mut finalizers = quarantine.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    set_finalizers(context, &quarantine, &finalizers).await
+}
+
+async fn set_finalizers(context: &Context, quarantine: &HostQuarantine, finalizers: &[String]) -> Result<HostQuarantine, Failure> {
+    let name = quarantine.name_any();
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": quarantine.metadata.resource_version}});
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let api = context.api::<HostQuarantine>();
+    api.patch(&name, &params, &Patch::Merge(&patch)).await.map_err(Failure::kubernetes(format!("change the finalizers of HostQuarantine {name}")))
+}
+
+/// Carries out the actions in their order.
+pub(super) async fn act(context: &Context, quarantine: &HostQuarantine, seen: &Seen, actions: &[Todo]) -> Result<(), Failure> {
+    for action in actions {
+        match action {
+            Todo::WriteService(service, write) => {
+                let live = seen.live.as_ref();
+                // Observe has no permit, and so no client that could write.
+                let permit = gate::permit_writes(quarantine.spec.mode == Mode::Enforce);
+                if let (Some(live), Some(permit)) = (live, permit) {
+                    let control = CloudControl::new(live.cloud.clone(), permit);
+                    write_service(quarantine, &control, service, write).await?;
+                    live.inventory.refresh_now();
+                }
+            }
+            Todo::MakeRuns(runs) => make_runs(context, quarantine, runs).await?,
+            Todo::RemoveFinalizer => let_go(context, quarantine).await?,
+        }
+    }
+    Ok(())
+}
+
+async fn write_service(quarantine: &HostQuarantine, control: &CloudControl, service: &crate::inventory::ServiceId, write: &Write) -> Result<(), Failure> {
+    let host = &quarantine.spec.host;
+    match write {
+        Write::Disable(reason) => {
+            control.disable_service(service, reason.as_deref()).await?;
+            tracing::info!(quarantine = quarantine.name_any(), host, reason, "Disabled the host's compute service.");
+        }
+        Write::Enable => {
+            control.enable_service(service).await?;
+            tracing::info!(quarantine = quarantine.name_any(), host, "Enabled the host's compute service.");
+        }
+    }
+    Ok(())
+}
+
+async fn make_runs(context: &Context, quarantine: &HostQuarantine, runs: &[NewRun]) -> Result<(), Failure> {
+    let made = stream::iter(runs.to_vec()).map(|run| make_run(context, quarantine, run)).buffer_unordered(RUNS_AT_ONCE);
+    made.try_collect::<Vec<()>>().await.map(|_| ())
+}
+
+/// Makes one run. One of this name is this incident's own: the name has the quarantine's UID in it.
+async fn make_run(context: &Context, quarantine: &HostQuarantine, new: NewRun) -> Result<(), Failure> {
+    let uid = quarantine.uid().unwrap_or_default();
+    let name = run_name(new.server, &uid, new.ordinal);
+    let spec = MigrationRunSpec {
+        cloud: quarantine.spec.cloud.clone(),
+        server: new.server.to_string(),
+        source_host: quarantine.spec.host.clone(),
+        quarantine: quarantine.name_any(),
+        max_attempts: quarantine.spec.migration.max_attempts,
+        deadline: quarantine.spec.deadline,
+    };
+    let mut run = MigrationRun::new(&name, spec);
+    run.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+    run.metadata.owner_references = kube::Resource::controller_owner_ref(quarantine, &()).map(|owner| vec![owner]);
+    let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+    match context.api::<MigrationRun>().create(&params, &run).await {
+        Ok(made) => {
+            tracing::debug!(run = name, server = made.spec().server, "Made a run.");
+            Ok(())
+        }
+        Err(kube::Error::Api(answer)) if answer.reason == "AlreadyExists" => Ok(()),
+        Err(error) => Err(Failure::kubernetes(format!("make MigrationRun {name}"))(error)),
+    }
+}
+
+/// Lets the object go, and says what it leaves behind.
+async fn let_go(context: &Context, quarantine: &HostQuarantine) -> Result<(), Failure> {
+    let written = quarantine.status.as_ref().is_some_and(|status| status.host.is_some());
+    if written && !is_released(quarantine) {
+        let host = &quarantine.spec.host;
+        let note = format!(
+            "host {host} stays out of service as it is: deleting is not releasing. To give it back: openstack compute service set --enable {host} nova-compute"
+        );
+        context.events.publish(quarantine, Tone::Warning, "Delete", "CordonKept", &note).await;
+        tracing::warn!(quarantine = quarantine.name_any(), host, "A quarantine was deleted; its host stays out of service.");
+    }
+    let finalizers: Vec<String> = quarantine.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
+    if finalizers.len() != quarantine.finalizers().len() {
+        set_finalizers(context, quarantine, &finalizers).await?;
+    }
+    context.forget(&quarantine.uid().unwrap_or_default());
+    Ok(())
+}
+
+/// When to decide again, and whether the poller keeps an eye on the host meanwhile.
+pub(super) fn pace(context: &Context, quarantine: &HostQuarantine, seen: &Seen, pace: Pace) -> Action {
+    let host = HostName(quarantine.spec.host.clone());
+    if let Some(live) = &seen.live {
+        if pace == Pace::Active || context.has_open_run(&quarantine.spec.cloud, &host) {
+            live.inventory.watch_host(&host);
+        } else {
+            live.inventory.unwatch_host(&host);
+        }
+    }
+    match pace {
+        // The poller wakes us after each look; this is the net under it.
+        Pace::Active => Action::requeue(seen.idle),
+        Pace::Now => Action::requeue(std::time::Duration::ZERO),
+        Pace::Idle => {
+            let version = quarantine.metadata.resource_version.clone().unwrap_or_default();
+            context.rest_until(&seen.uid, version, seen.idle);
+            Action::requeue(seen.idle)
+        }
+        Pace::Never => Action::await_change(),
+    }
+}

@@ -1,0 +1,51 @@
+//! HostQuarantine: cordon, make runs, verify empty, give back.
+//!
+//! observe (gates, a look at the host, runs) → `quarantine::decide` (pure) → report (status, before anything is done) → act (Nova's service, MigrationRuns, finalizer).
+//!
+//! The status goes first: what stood in Nova before, and that a request goes out, is written down before it does. Steps that need a new look at once are taken in the same reconcile,
+//! so that an alert does not wait for a queue between cordon and first move.
+
+mod act;
+mod observe;
+mod report;
+
+use std::sync::Arc;
+
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+
+use super::context::Context;
+use super::failure::Failure;
+use crate::api::HostQuarantine;
+use crate::kubernetes::guard;
+use crate::quarantine::{Pace, decide};
+
+/// The most steps that one reconcile takes; an incident needs five from its acceptance to its first runs.
+const STEPS: u32 = 8;
+
+pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostQuarantine>>, context: Arc<Context>) -> Result<Action, Failure> {
+    context.ready().await;
+    let Some(quarantine) = guard::valid(&object) else { return Ok(Action::await_change()) };
+    if let Some(pause) = observe::nothing_due(&context, quarantine) {
+        return Ok(Action::requeue(pause));
+    }
+    let mut quarantine = act::hold(&context, quarantine.clone()).await?;
+    for step in 0..STEPS {
+        let turn = if observe::is_accepted(&quarantine) { None } else { Some(context.acceptance.lock().await) };
+        let seen = observe::observe(&context, &quarantine, step > 0).await;
+        let now = context.clock.now();
+        let next = decide(&seen.incident(&quarantine), &quarantine.status.clone().unwrap_or_default(), &seen.observation(), &seen.memory, now);
+        context.remember(&seen.uid, next.memory.clone());
+        quarantine = report::write(&context, quarantine, &next.status).await?;
+        if observe::is_accepted(&quarantine) {
+            context.just_accepted(&seen.uid);
+        }
+        drop(turn);
+        act::act(&context, &quarantine, &seen, &next.actions).await?;
+        match next.pace {
+            Pace::Now => {}
+            pace => return Ok(act::pace(&context, &quarantine, &seen, pace)),
+        }
+    }
+    Ok(Action::requeue(std::time::Duration::from_secs(1)))
+}

@@ -1,0 +1,163 @@
+//! What one step of an incident is decided on.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use crate::api::HostQuarantine;
+use crate::api::condition::{Kind, OBSERVING, State, find, is_true};
+use crate::api::quarantine::TimelineEntry;
+use crate::gate::{self, Claim, Facts, Verdict};
+use crate::inventory::mark::Mark;
+use crate::inventory::{HostName, HostView};
+use crate::kubernetes::guard;
+use crate::operator::context::{Context, LiveCloud, Unusable};
+use crate::operator::{alerts, cloud};
+use crate::quarantine::{CloudSight, Incident, Memory, Observation, Refusal, RunFacts};
+
+/// What was seen for one step.
+pub(super) struct Seen {
+    pub(super) uid: String,
+    pub(super) live: Option<Arc<LiveCloud>>,
+    pub(super) memory: Memory,
+    pub(super) idle: Duration,
+    tick: Duration,
+    sight: CloudSight,
+    gates: Result<(), Refusal>,
+    earlier_reason: Option<String>,
+    view: Option<Arc<HostView>>,
+    runs: Vec<RunFacts>,
+    moments: Vec<TimelineEntry>,
+}
+
+impl Seen {
+    /// What does not change during the step.
+    pub(super) fn incident<'a>(&'a self, quarantine: &'a HostQuarantine) -> Incident<'a> {
+        Incident {
+            uid: &self.uid,
+            spec: &quarantine.spec,
+            generation: quarantine.metadata.generation,
+            created: quarantine.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
+            deleted: quarantine.metadata.deletion_timestamp.as_ref().map(|time| time.0),
+            alert_moments: &self.moments,
+            tick: self.tick,
+        }
+    }
+
+    /// What was seen.
+    pub(super) fn observation(&self) -> Observation<'_> {
+        Observation {
+            cloud: self.sight.clone(),
+            gates: self.gates.clone(),
+            earlier_reason: self.earlier_reason.as_deref(),
+            view: self.view.as_deref(),
+            runs: &self.runs,
+        }
+    }
+}
+
+/// How long nothing is due for this object, when the only news is our own last write to it.
+pub(super) fn nothing_due(context: &Context, quarantine: &HostQuarantine) -> Option<Duration> {
+    context.rest(quarantine.metadata.uid.as_deref()?, quarantine.metadata.resource_version.as_deref()?)
+}
+
+/// Looks at everything that the next step needs. `anew` asks Nova now, instead of taking the poller's latest look.
+pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew: bool) -> Seen {
+    let uid = quarantine.uid().unwrap_or_default();
+    let host = HostName(quarantine.spec.host.clone());
+    let spec = context.cloud_spec(&quarantine.spec.cloud);
+    let inventory = spec.map(|spec| spec.inventory).unwrap_or_default();
+    let mut seen = Seen {
+        live: None,
+        memory: context.memory(&uid),
+        idle: inventory.idle_interval.get(),
+        tick: inventory.active_interval.get(),
+        sight: CloudSight::Usable,
+        gates: Ok(()),
+        earlier_reason: None,
+        view: None,
+        runs: context.runs_of(&uid).iter().filter_map(|run| RunFacts::of(run, &uid)).collect(),
+        moments: alerts::moments_of(quarantine),
+        uid,
+    };
+    match look(context, quarantine, &host, anew).await {
+        Ok((live, view)) => {
+            seen.earlier_reason = earlier_reason(context, &seen.uid, &host, &view);
+            seen.gates = gates(context, quarantine, &live);
+            seen.view = Some(view);
+            seen.live = Some(live);
+        }
+        Err(Unusable { reason, message }) => seen.sight = CloudSight::Unusable { reason, message },
+    }
+    seen
+}
+
+/// One look at the host. An object that has ended needs none.
+async fn look(context: &Context, quarantine: &HostQuarantine, host: &HostName, anew: bool) -> Result<(Arc<LiveCloud>, Arc<HostView>), Unusable> {
+    let live = cloud::usable(context, &quarantine.spec.cloud)?;
+    if let Some(error) = live.inventory.host_error(host) {
+        return Err(unusable(&error.fault));
+    }
+    if let Some(view) = live.inventory.host(host).filter(|_| !anew) {
+        return Ok((live, view));
+    }
+    let view = async {
+        let mut view = live.cloud.host_view(host, false).await?;
+        if view.servers.is_empty() && view.service().is_some() {
+            view.consumers = Some(live.cloud.allocations(host).await?);
+        }
+        Ok(view)
+    };
+    match view.await {
+        Ok(view) => Ok((live, Arc::new(view))),
+        Err(fault) => Err(unusable(&fault)),
+    }
+}
+
+fn unusable(fault: &crate::openstack::Fault) -> Unusable {
+    let said = fault.message().map(|text| format!(": {text}")).unwrap_or_default();
+    Unusable { reason: fault.category().to_owned(), message: format!("the last look at the host failed ({}){said}; it is asked again", fault.category()) }
+}
+
+/// What the gates say; asked only while the object is not accepted.
+fn gates(context: &Context, quarantine: &HostQuarantine, live: &LiveCloud) -> Result<(), Refusal> {
+    let Some(applicant) = Claim::of(quarantine) else { return Ok(()) };
+    let Some(spec) = context.cloud_spec(&quarantine.spec.cloud) else { return Ok(()) };
+    let services = live.inventory.services();
+    let claims = context.claims();
+    let verdict = gate::ask_all(&Facts {
+        applicant: &applicant,
+        claims: &claims,
+        services: services.as_ref().map(|services| services.services.as_slice()).unwrap_or_default(),
+        begun_at: services.as_ref().map(|services| services.begun_at),
+        stale_after: spec.inventory.stale_after.get(),
+        budget: spec.budget.hosts_out_of_service,
+        now: context.clock.now(),
+    });
+    let is_final = verdict.is_final();
+    match verdict {
+        Verdict::Pass => Ok(()),
+        Verdict::Refuse { reason, message } => Err(Refusal { reason: reason.to_owned(), message, is_final }),
+    }
+}
+
+/// Where the host carries the mark of an earlier object that still exists: the reason that that object remembered.
+fn earlier_reason(context: &Context, uid: &str, host: &HostName, view: &HostView) -> Option<String> {
+    let mark = view.service().and_then(Mark::on).filter(|mark| mark.uid != uid)?;
+    let earlier =
+        guard::all(&context.stores.quarantines).into_iter().find(|other| other.spec.host == host.0 && other.metadata.uid.as_deref() == Some(&mark.uid))?;
+    earlier.status?.host?.disabled_reason_before
+}
+
+/// Whether every gate let the object through.
+pub(super) fn is_accepted(quarantine: &HostQuarantine) -> bool {
+    let accepted = quarantine.status.as_ref().and_then(|status| find(&status.conditions, Kind::Accepted));
+    accepted.is_some_and(|accepted| accepted.status == State::True.as_str() && accepted.reason != OBSERVING)
+}
+
+/// Whether the object was given back: nothing more is done about it.
+pub(super) fn is_released(quarantine: &HostQuarantine) -> bool {
+    quarantine.status.as_ref().is_some_and(|status| is_true(&status.conditions, Kind::Released))
+}

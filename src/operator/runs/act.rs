@@ -1,0 +1,106 @@
+//! The request to Nova, and the end of a run's life.
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use serde_json::json;
+
+use super::observe::Seen;
+use super::report;
+use crate::api::condition::{Kind, is_true, shorten};
+use crate::api::run::{MigrationRunStatus, Outcome};
+use crate::api::units::Mode;
+use crate::api::{FINALIZER, MigrationRun};
+use crate::gate;
+use crate::kubernetes::status::{self, FIELD_MANAGER};
+use crate::migration::open_attempt;
+use crate::openstack::{CloudControl, PostOutcome};
+use crate::operator::context::{Context, owner_uid};
+use crate::operator::crash::Point;
+use crate::operator::failure::{Failure, chain};
+use crate::quarantine::{Permission, permission};
+
+/// When to look after a request.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Writes the intent, then asks Nova, then writes the answer. Nothing is sent when the intent could not be written on the object as it was read.
+pub(super) async fn ask(context: &Context, run: &MigrationRun, seen: &Seen, intent: &MigrationRunStatus) -> Result<Action, Failure> {
+    let name = run.name_any();
+    let mode = seen.quarantine.as_ref().map_or(Mode::Observe, |quarantine| quarantine.spec.mode);
+    let Some(permit) = gate::permit_writes(mode == Mode::Enforce) else { return Ok(Action::requeue(SOON)) };
+    let control = CloudControl::new(seen.live.cloud.clone(), permit);
+    let written = match status::apply(&context.api(), run, intent).await {
+        Ok(written) => written,
+        Err(error) => {
+            context.slots.give_back(&name);
+            return Err(error.into());
+        }
+    };
+    context.crash.here(Point::AfterIntent);
+    let outcome = control.live_migrate(seen.run.server).await;
+    context.crash.here(Point::AfterPost);
+    let answered = answer(context, &name, intent.clone(), outcome);
+    if open_attempt(&answered).is_none() {
+        context.slots.give_back(&name);
+    }
+    seen.live.inventory.refresh_now();
+    report::write_answer(context, &written, &answered).await?;
+    Ok(Action::requeue(SOON))
+}
+
+/// The status with Nova's answer in it.
+fn answer(context: &Context, run: &str, mut status: MigrationRunStatus, outcome: PostOutcome) -> MigrationRunStatus {
+    let now = MicroTime(context.clock.now());
+    match outcome {
+        PostOutcome::Accepted { request_id } => {
+            tracing::info!(run, request_id, "Nova accepted a live migration.");
+            if let Some(attempt) = status.attempts.last_mut() {
+                attempt.request_id = request_id;
+                attempt.started_at = Some(now);
+            }
+        }
+        PostOutcome::Refused(fault) if fault.status().is_none() => {
+            tracing::warn!(run, error = %chain(&fault), "A live migration could not be asked for; the request never left, so the attempt does not count.");
+            status.attempts.pop();
+        }
+        PostOutcome::Refused(fault) => {
+            tracing::warn!(run, error = %chain(&fault), "Nova refused a live migration.");
+            if let Some(attempt) = status.attempts.last_mut() {
+                attempt.ended_at = Some(now);
+                attempt.outcome = Some(Outcome::Refused);
+                attempt.message = Some(shorten(fault.message().map_or_else(|| fault.to_string(), ToOwned::to_owned), 512));
+            }
+        }
+        PostOutcome::Unknown(fault) => {
+            tracing::warn!(run, error = %chain(&fault), "The answer to a live migration request was lost; Nova's record will tell.");
+        }
+    }
+    status
+}
+
+/// A run that has ended and is being deleted is let go, unless it is the record that a person deleted it in mid-drain: then it stays until the quarantine is over, so that it is not made again.
+pub(super) async fn let_go(context: &Context, run: &MigrationRun) -> Result<Action, Failure> {
+    context.slots.give_back(&run.name_any());
+    if run.metadata.deletion_timestamp.is_none() || !run.finalizers().iter().any(|name| name == FINALIZER) {
+        return Ok(Action::await_change());
+    }
+    let quarantine = context.quarantine(&run.spec.quarantine).filter(|quarantine| quarantine.metadata.uid.as_deref() == owner_uid(run));
+    let drain_goes_on = quarantine.is_some_and(|quarantine| !matches!(permission(&quarantine), Permission::Over(_)));
+    let left = is_true(&run.status.clone().unwrap_or_default().conditions, Kind::Succeeded);
+    if drain_goes_on && !left {
+        return Ok(Action::requeue(Duration::from_secs(30)));
+    }
+    let name = run.name_any();
+    let finalizers: Vec<&String> = run.finalizers().iter().filter(|name| *name != FINALIZER).collect();
+    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": run.metadata.resource_version}});
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    let api = context.api::<MigrationRun>();
+    match api.patch(&name, &params, &Patch::Merge(&patch)).await {
+        Ok(_) => Ok(Action::await_change()),
+        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(Action::await_change()),
+        Err(error) => Err(Failure::kubernetes(format!("change the finalizers of MigrationRun {name}"))(error)),
+    }
+}

@@ -1,0 +1,47 @@
+//! MigrationRun: ask Nova for the move of one server, and follow it.
+//!
+//! observe (the host's view, the server, Nova's records, what the quarantine says, a slot) → `migration::decide` (pure) → report (the intent, before the request) → act (the request) →
+//! report (its answer).
+//!
+//! Nova is not polled per run: the poller's view of the source has the server and the records. Only what it cannot have is asked for alone: where a server is that has left, the reason of a
+//! failure, the highest record before a request, and, for an attempt without a trace, two more looks.
+
+mod act;
+mod observe;
+mod report;
+pub(super) mod slots;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
+
+use super::context::{Context, is_finished};
+use super::failure::Failure;
+use crate::api::MigrationRun;
+use crate::kubernetes::guard;
+use crate::migration::{Step, decide, open_attempt};
+
+/// The net under the poller's wake-ups.
+const PAUSE: Duration = Duration::from_secs(10);
+
+pub(super) async fn reconcile(object: Arc<DeserializeGuard<MigrationRun>>, context: Arc<Context>) -> Result<Action, Failure> {
+    context.ready().await;
+    let Some(run) = guard::valid(&object) else { return Ok(Action::await_change()) };
+    if is_finished(run) {
+        return act::let_go(&context, run).await;
+    }
+    let Some(seen) = observe::observe(&context, run).await else { return Ok(Action::requeue(PAUSE)) };
+    let status = run.status.clone().unwrap_or_default();
+    let next = decide(&seen.run, &status, &seen.observation, context.clock.now());
+    if next.step == Step::Ask {
+        return act::ask(&context, run, &seen, &next.status).await;
+    }
+    if open_attempt(&next.status).is_none() {
+        context.slots.give_back(&run.name_any());
+    }
+    report::write(&context, run, &next.status).await?;
+    Ok(Action::requeue(next.wake.unwrap_or(PAUSE).min(PAUSE)))
+}

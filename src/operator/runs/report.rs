@@ -1,0 +1,77 @@
+//! The status of a run, with an Event and a log line at each turn.
+
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+
+use crate::api::MigrationRun;
+use crate::api::condition::{Kind, find};
+use crate::api::run::{MigrationRunStatus, RunPhase};
+use crate::kubernetes::event::Tone;
+use crate::kubernetes::status;
+use crate::migration;
+use crate::operator::context::Context;
+use crate::operator::failure::Failure;
+
+/// Progress alone is written at most so often for one run.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Writes the status where it differs. A difference in progress alone waits until the last write is [`PROGRESS_INTERVAL`] old.
+pub(super) async fn write(context: &Context, run: &MigrationRun, next: &MigrationRunStatus) -> Result<(), Failure> {
+    let before = run.status.clone().unwrap_or_default();
+    if before == *next || (only_progress(&before, next) && !context.progress_due(&run.name_any(), PROGRESS_INTERVAL)) {
+        return Ok(());
+    }
+    let written = status::apply(&context.api(), run, next).await?;
+    context.progress_written(&run.name_any());
+    turn(context, &written, &before, next).await;
+    Ok(())
+}
+
+/// Writes what came of a request. Reconciles of one run never overlap, so nobody else has written since the intent.
+pub(super) async fn write_answer(context: &Context, run: &MigrationRun, next: &MigrationRunStatus) -> Result<(), Failure> {
+    if run.status.as_ref() == Some(next) {
+        return Ok(());
+    }
+    status::apply(&context.api(), run, next).await?;
+    Ok(())
+}
+
+fn only_progress(before: &MigrationRunStatus, next: &MigrationRunStatus) -> bool {
+    let mut without = next.clone();
+    without.progress = before.progress;
+    without.measured.clone_from(&before.measured);
+    without == *before && !migration::is_finished(next)
+}
+
+/// What people are told: how an attempt ended, and how the run did.
+async fn turn(context: &Context, object: &MigrationRun, before: &MigrationRunStatus, next: &MigrationRunStatus) {
+    let run = object.name_any();
+    let ended = |status: &MigrationRunStatus| status.attempts.iter().filter(|attempt| attempt.ended_at.is_some()).count();
+    if let Some(attempt) = next.attempts.iter().rfind(|attempt| attempt.ended_at.is_some()).filter(|_| ended(next) > ended(before)) {
+        let outcome = attempt.outcome.map_or("-", |outcome| outcome.as_str());
+        tracing::info!(run, attempt = attempt.number, outcome, message = attempt.message, "An attempt ended.");
+    }
+    if before.phase == next.phase {
+        return;
+    }
+    let message = find(&next.conditions, Kind::Succeeded).map(|condition| condition.message.clone()).unwrap_or_default();
+    let reason = find(&next.conditions, Kind::Succeeded).map(|condition| condition.reason.clone()).unwrap_or_default();
+    match next.phase {
+        Some(RunPhase::Succeeded) => {
+            let duration_ms = next.measured.as_ref().and_then(|measured| measured.duration_millis);
+            tracing::info!(run, destination = next.destination_host, duration_ms, "A server has left the host.");
+            context.events.publish(object, Tone::Normal, "Migrate", &reason, &message).await;
+        }
+        Some(RunPhase::Failed) => {
+            tracing::warn!(run, reason, message, "A server could not be moved.");
+            context.events.publish(object, Tone::Warning, "Migrate", &reason, &message).await;
+        }
+        Some(RunPhase::Superseded) => {
+            tracing::info!(run, message, "A run has nothing to do any more.");
+            context.events.publish(object, Tone::Normal, "Migrate", &reason, &message).await;
+        }
+        Some(phase) => tracing::debug!(run, phase = phase.as_str(), message, "A run has a new phase."),
+        None => {}
+    }
+}

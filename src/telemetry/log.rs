@@ -1,0 +1,61 @@
+//! The log: one line per event on standard error, as text for people or as JSON for collectors.
+//!
+//! Levels: `error` somebody must act, `warn` something is lost or held up and may mend itself, `info` what a person wants to read a week later, `debug` each step.
+//! A line is a sentence that reads alone, with its figures as fields, units in their names.
+
+use std::io::{self, IsTerminal};
+
+use clap::ValueEnum;
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people; coloured on a terminal.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why the log could not be set up.
+#[derive(Debug, Error)]
+pub enum InitError {
+    /// The filter does not parse.
+    #[error("The log filter {filter:?} cannot be read; write a level (info) or a list such as sidestep=debug,warn")]
+    Filter {
+        /// What was given.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// The process has a log already.
+    #[error("The log is set up already")]
+    Twice,
+}
+
+/// Starts the log of this process; call it once, from the program's main function. `filter` is in the form of `RUST_LOG`, e.g. `info` or `sidestep=debug,warn`.
+///
+/// # Errors
+/// When the filter does not parse, or on a second call.
+pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
+    let directives = EnvFilter::try_new(filter).map_err(|source| InitError::Filter { filter: filter.to_owned(), source })?;
+    let base = tracing_subscriber::fmt().with_env_filter(directives).with_writer(io::stderr).with_target(false);
+    match format {
+        Format::Text => base.with_ansi(io::stderr().is_terminal()).try_init(),
+        Format::Json => base.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
+    }
+    .map_err(|_| InitError::Twice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_filter_is_named() {
+        let error = init(Format::Text, "sidestep=loud").unwrap_err();
+        assert!(error.to_string().contains("sidestep=loud"), "{error}");
+    }
+}
