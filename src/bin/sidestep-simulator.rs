@@ -1,3 +1,13 @@
 //! The `sidestep-simulator` program: parses its arguments and runs the library; nothing else lives here.
 
-fn main() {}
+use clap::Parser;
+use sidestep::simulator::{Args, run};
+use tracing_subscriber::EnvFilter;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    tracing_subscriber::fmt().with_env_filter(EnvFilter::from_default_env()).with_writer(std::io::stderr).init();
+    run(args).await?;
+    Ok(())
+}

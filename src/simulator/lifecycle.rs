@@ -1,0 +1,418 @@
+//! How a live migration goes on by itself: what is due next, and what happens then.
+//!
+//! ```text
+//!  POST ── row ── checks ─┬─ cast ─┬─ preparing ── starting ── copying ── leaving ── arrived ── completed
+//!  (no row)  accepted     │        └─ queued ─┘     running     running    running    running
+//!                         └─ error                     │           │
+//!                            (no valid host)       rolled back: failed | cancelled | error
+//! ```
+//!
+//! The server's own columns change at other moments than the row, as in real Nova: it stands on the destination with no task while its row still says `running`,
+//! and a rollback clears the task before the row has its end. Times come from [`super::settings::Timing`].
+//!
+//! [`Cloud::advance`] lets everything happen that is due, one event after the other and each at its own time, so that it does not matter how often anybody looks.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::copy::{Copy, MIB, Rates, RoundEnd};
+use super::model::{Action, Fault, Migration, Outcome, Phase, Sample, Size};
+use super::scheduler::{Candidate, Capacity, rank};
+use super::settings::{AfterRollback, FailPoint, VmState};
+use super::state::{Cloud, later};
+
+impl Cloud {
+    /// Lets everything happen that is due until `now`. Going back in time does nothing.
+    pub fn advance(&mut self, now: Timestamp) {
+        while let Some((at, id)) = self.next_event().filter(|(at, _)| *at <= now) {
+            self.settle(at);
+            self.now = self.now.max(at);
+            self.fire(id, at);
+            self.admit();
+        }
+        self.now = self.now.max(now);
+        self.settle(self.now);
+    }
+
+    /// When the next thing happens by itself, and to which migration.
+    fn next_event(&self) -> Option<(Timestamp, u64)> {
+        self.migrations.values().filter_map(|migration| self.due(migration).map(|at| (at, migration.id))).min()
+    }
+
+    fn due(&self, migration: &Migration) -> Option<Timestamp> {
+        let phase = match &migration.phase {
+            Phase::Posted(at)
+            | Phase::Checking(at)
+            | Phase::Cast(at)
+            | Phase::Preparing(at)
+            | Phase::Starting(at)
+            | Phase::Leaving(at)
+            | Phase::Arrived(at)
+            | Phase::RollingBack(at, _)
+            | Phase::Souring(at) => Some(*at),
+            Phase::Copying(copy) => self.copy_due(migration, copy),
+            Phase::Queued(_) | Phase::Ended => None,
+        };
+        [phase, migration.next_sample].into_iter().flatten().min()
+    }
+
+    fn copy_due(&self, migration: &Migration, copy: &Copy) -> Option<Timestamp> {
+        let send = self.rates(migration).send;
+        let fails = self.breaks_at(migration).and_then(|(_, share)| copy.seconds_to_share(share, send));
+        let seconds = [copy.seconds_to_round_end(send), fails].into_iter().flatten().reduce(f64::min)?;
+        // A nanosecond more than computed, so that rounding cannot make an event that changes nothing.
+        let wait = Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX).saturating_add(Duration::from_nanos(1));
+        Some(later(self.settled, wait))
+    }
+
+    /// What a copy is allowed at this moment: the source's bandwidth is shared by the copies that leave it.
+    fn rates(&self, migration: &Migration) -> Rates {
+        let knobs = self.knobs_of(migration.server, &migration.source);
+        let leaving = |one: &&Migration| one.source == migration.source && matches!(one.phase, Phase::Copying(_));
+        let sharing = u32::try_from(self.migrations.values().filter(leaving).count()).unwrap_or(u32::MAX).max(1);
+        let speed = self.settings.speed;
+        let send = if knobs.stall == Some(true) { 0.0 } else { knobs.bandwidth.unwrap_or(self.settings.bandwidth) * MIB * speed / f64::from(sharing) };
+        Rates {
+            send: send.max(0.0),
+            dirty: knobs.dirty_rate.unwrap_or(self.settings.dirty_rate).max(0.0) * MIB * speed,
+            max_downtime: self.settings.pace(self.settings.max_downtime_ms).as_secs_f64(),
+            hold: knobs.hold == Some(true),
+        }
+    }
+
+    fn settle(&mut self, to: Timestamp) {
+        let seconds = to.duration_since(self.settled).as_secs_f64();
+        if seconds <= 0.0 {
+            return;
+        }
+        let rates: Vec<(u64, f64)> = self.copying().map(|migration| (migration.id, self.rates(migration).send)).collect();
+        for (id, send) in rates {
+            if let Some(Migration { phase: Phase::Copying(copy), .. }) = self.migrations.get_mut(&id) {
+                copy.settle(seconds, send);
+            }
+        }
+        self.settled = to;
+    }
+
+    fn copying(&self) -> impl Iterator<Item = &Migration> {
+        self.migrations.values().filter(|migration| matches!(migration.phase, Phase::Copying(_)))
+    }
+
+    fn fire(&mut self, id: u64, at: Timestamp) {
+        let Some(migration) = self.migrations.get(&id) else { return };
+        if migration.next_sample.is_some_and(|due| due <= at) {
+            self.sample(id, at);
+        }
+        let Some(migration) = self.migrations.get(&id) else { return };
+        let phase = migration.phase.clone();
+        match phase {
+            Phase::Posted(due) if due <= at => self.make_row(id, at),
+            Phase::Checking(due) if due <= at => self.check(id, at),
+            Phase::Cast(due) if due <= at => self.set(id, at, Some("queued"), Phase::Queued(at)),
+            Phase::Preparing(due) if due <= at => self.prepared(id, at),
+            Phase::Starting(due) if due <= at => self.start_copy(id),
+            Phase::Copying(copy) => self.copy_event(id, at, &copy),
+            Phase::Leaving(due) if due <= at => self.arrive(id, at),
+            Phase::Arrived(due) if due <= at => self.end(id, at, "completed"),
+            Phase::RollingBack(due, word) if due <= at => self.rolled_back(id, at, word),
+            Phase::Souring(due) if due <= at => self.sour(id, at),
+            _ => {}
+        }
+    }
+
+    fn make_row(&mut self, id: u64, at: Timestamp) {
+        let due = later(at, self.settings.pace(self.settings.timing.checks_ms));
+        if let Some(migration) = self.migrations.get_mut(&id) {
+            migration.created_at = at;
+            migration.status = Some("accepted");
+            migration.phase = Phase::Checking(due);
+        }
+    }
+
+    /// The conductor: schedules, lets source and destination check, and tries the next host when one refuses.
+    fn check(&mut self, id: u64, at: Timestamp) {
+        let Some(migration) = self.migrations.get(&id).cloned() else { return };
+        if !self.hosts.get(&migration.source).is_some_and(super::model::Host::is_up) {
+            return self.refuse(&migration, at, &format!("Compute service of {} is unavailable at this time.", migration.source));
+        }
+        let hosts: Vec<String> = self.ranked(&migration).into_iter().map(str::to_owned).collect();
+        for host in hosts {
+            if let Some(reason) = self.strike(&migration, FailPoint::CheckDestination, &host) {
+                let text = format!("Migration pre-check error: {reason}");
+                self.act(&migration, |action| action.step("compute_check_can_live_migrate_destination", &host, at, Outcome::Error(text)));
+                continue;
+            }
+            if let Some(reason) = self.strike(&migration, FailPoint::CheckSource, &host) {
+                self.source_refuses(&migration, &host, at, &reason);
+                continue;
+            }
+            return self.accept(&migration, &host, at);
+        }
+        let blind = migration.wanted.as_ref().is_some_and(|wanted| *wanted != migration.source);
+        self.refuse(&migration, at, if blind { "No valid host was found. " } else { "No valid host was found. There are not enough hosts available." });
+    }
+
+    fn source_refuses(&mut self, migration: &Migration, host: &str, at: Timestamp, reason: &str) {
+        let text = format!("Migration pre-check error: {reason}");
+        let source = migration.source.clone();
+        let remote = format!("Error while check_can_live_migrate_source from {source} to host {host}: MigrationPreCheckError_Remote {text}");
+        self.act(migration, |action| {
+            action.step("compute_check_can_live_migrate_destination", host, at, Outcome::Error(remote));
+            action.step("compute_check_can_live_migrate_source", &source, at, Outcome::Error(text));
+        });
+    }
+
+    fn accept(&mut self, migration: &Migration, host: &str, at: Timestamp) {
+        let source = migration.source.clone();
+        self.act(migration, |action| {
+            action.step("compute_check_can_live_migrate_destination", host, at, Outcome::Success);
+            action.step("compute_check_can_live_migrate_source", &source, at, Outcome::Success);
+            action.step("compute_live_migration", &source, at, Outcome::Success);
+            action.end("conductor_live_migrate_instance", at, Outcome::Success);
+        });
+        let due = later(at, self.settings.pace(self.settings.timing.cast_ms));
+        self.set(migration.id, at, None, Phase::Cast(due));
+        if let Some(migration) = self.migrations.get_mut(&migration.id) {
+            migration.destination = Some(host.to_owned());
+        }
+        self.bump(host);
+        self.bump(&source);
+    }
+
+    fn refuse(&mut self, migration: &Migration, at: Timestamp, reason: &str) {
+        self.act(migration, |action| action.end("conductor_live_migrate_instance", at, Outcome::Error(reason.to_owned())));
+        self.end(migration.id, at, "error");
+    }
+
+    /// Gives free slots to those who wait, in the order in which their checks ended.
+    pub(super) fn admit(&mut self) {
+        let at = self.now;
+        let since = |migration: &Migration| if let Phase::Queued(since) = migration.phase { Some((since, migration.id)) } else { None };
+        let mut queued: Vec<(Timestamp, u64)> = self.migrations.values().filter_map(since).collect();
+        queued.sort_unstable();
+        for (_, id) in queued {
+            let Some(migration) = self.migrations.get(&id).cloned() else { continue };
+            let taken = self.migrations.values().filter(|one| one.source == migration.source && one.holds_slot()).count();
+            if taken >= self.settings.max_concurrent_live_migrations {
+                continue;
+            }
+            let due = later(at, self.settings.pace(self.settings.timing.prepare_ms));
+            self.set(id, at, Some("preparing"), Phase::Preparing(due));
+            if let Some(destination) = &migration.destination {
+                self.act(&migration, |action| action.begin("compute_pre_live_migration", destination, at));
+            }
+        }
+    }
+
+    fn prepared(&mut self, id: u64, at: Timestamp) {
+        let Some(migration) = self.migrations.get(&id).cloned() else { return };
+        let destination = migration.destination.clone().unwrap_or_default();
+        if let Some(reason) = self.strike(&migration, FailPoint::Pre, &destination) {
+            self.act(&migration, |action| {
+                action.end("compute_pre_live_migration", at, Outcome::Error(reason));
+                action.step("compute_rollback_live_migration_at_destination", &destination, at, Outcome::Success);
+            });
+            return self.end(id, at, "failed");
+        }
+        self.act(&migration, |action| action.end("compute_pre_live_migration", at, Outcome::Success));
+        let timing = self.settings.timing;
+        self.set(id, at, Some("running"), Phase::Starting(later(at, self.settings.pace(timing.start_ms))));
+        let first = later(at, self.settings.pace(timing.first_sample_ms));
+        if let Some(migration) = self.migrations.get_mut(&id) {
+            migration.next_sample = Some(first);
+        }
+    }
+
+    fn start_copy(&mut self, id: u64) {
+        let Some(migration) = self.migrations.get(&id) else { return };
+        let megabytes = self.knobs_of(migration.server, &migration.source).memory_mb.unwrap_or(migration.size.ram_mb);
+        let megabytes = u32::try_from(megabytes).unwrap_or(u32::MAX);
+        if let Some(migration) = self.migrations.get_mut(&id) {
+            migration.phase = Phase::Copying(Copy::new(f64::from(megabytes)));
+        }
+    }
+
+    fn sample(&mut self, id: u64, at: Timestamp) {
+        let next = later(at, self.settings.pace(self.settings.timing.sample_ms).max(Duration::from_millis(1)));
+        let Some(migration) = self.migrations.get_mut(&id) else { return };
+        // nova-compute takes the first sample before the first byte: all zeros, whatever the copy has done by then.
+        let sample = match (&migration.phase, migration.sample) {
+            (Phase::Copying(copy), Some(_)) => {
+                let (total, processed, remaining) = copy.counters();
+                Sample { total, processed, remaining }
+            }
+            _ => Sample::default(),
+        };
+        migration.next_sample = matches!(migration.phase, Phase::Starting(_) | Phase::Copying(_)).then_some(next);
+        migration.sample = Some(sample);
+        migration.updated_at = Some(at);
+        let server = migration.server;
+        if let Some(server) = self.servers.get_mut(&server) {
+            server.progress = (sample.total - sample.remaining.min(sample.total)) * 100 / sample.total.max(1);
+        }
+    }
+
+    fn copy_event(&mut self, id: u64, at: Timestamp, copy: &Copy) {
+        let Some(migration) = self.migrations.get(&id).cloned() else { return };
+        if let Some((point, share)) = self.breaks_at(&migration)
+            && copy.has_sent(share)
+        {
+            let destination = migration.destination.clone().unwrap_or_default();
+            self.strike(&migration, point, &destination);
+            let word = if point == FailPoint::Raise { "error" } else { "failed" };
+            let due = later(at, self.settings.pace(self.settings.timing.rollback_ms));
+            return self.roll_back(id, due, word);
+        }
+        if !copy.round_is_over() {
+            return;
+        }
+        let rates = self.rates(&migration);
+        let due = later(at, self.settings.pace(self.settings.timing.leave_ms));
+        if let Some(migration) = self.migrations.get_mut(&id)
+            && let Phase::Copying(copy) = &mut migration.phase
+            && copy.end_round(rates) == RoundEnd::Switched
+        {
+            migration.phase = Phase::Leaving(due);
+            migration.next_sample = None;
+        }
+    }
+
+    fn roll_back(&mut self, id: u64, due: Timestamp, word: &'static str) {
+        if let Some(migration) = self.migrations.get_mut(&id) {
+            migration.phase = Phase::RollingBack(due, word);
+            migration.next_sample = None;
+        }
+    }
+
+    fn rolled_back(&mut self, id: u64, at: Timestamp, word: &'static str) {
+        let Some(migration) = self.migrations.get(&id).cloned() else { return };
+        let was_queued = migration.status == Some("queued");
+        self.end(id, at, word);
+        if word == "error" {
+            self.break_server(migration.server, at, None);
+        } else if self.settings.after_rollback == AfterRollback::Error && migration.status == Some("running") {
+            let due = later(at, self.settings.pace(self.settings.timing.rollback_error_ms));
+            if let Some(migration) = self.migrations.get_mut(&id) {
+                migration.phase = Phase::Souring(due);
+            }
+        } else if !was_queued && let Some(destination) = &migration.destination {
+            self.act(&migration, |action| action.step("compute_rollback_live_migration_at_destination", destination, at, Outcome::Success));
+        }
+    }
+
+    fn sour(&mut self, id: u64, at: Timestamp) {
+        self.set(id, at, Some("error"), Phase::Ended);
+        if let Some(server) = self.migrations.get(&id).map(|migration| migration.server) {
+            self.break_server(server, at, None);
+        }
+    }
+
+    /// The guest has left the source and Nova notices.
+    fn arrive(&mut self, id: u64, at: Timestamp) {
+        let Some(migration) = self.migrations.get(&id).cloned() else { return };
+        let destination = migration.destination.clone().unwrap_or_default();
+        if self.strike(&migration, FailPoint::StayOnSource, &destination).is_some() {
+            return self.end(id, at, "completed");
+        }
+        if let Some(server) = self.servers.get_mut(&migration.server) {
+            server.host.clone_from(&destination);
+            server.migrating = false;
+            server.progress = 0;
+            server.updated = at;
+        }
+        self.bump(&migration.source);
+        if let Some(reason) = self.strike(&migration, FailPoint::PostDestination, &destination) {
+            let text = reason.clone();
+            self.act(&migration, |action| action.step("compute_post_live_migration_at_destination", &destination, at, Outcome::Error(text)));
+            self.end(id, at, "error");
+            self.break_server(migration.server, at, Some(reason));
+            return;
+        }
+        self.act(&migration, |action| action.step("compute_post_live_migration_at_destination", &destination, at, Outcome::Success));
+        let due = later(at, self.settings.pace(self.settings.timing.complete_ms));
+        if let Some(migration) = self.migrations.get_mut(&id) {
+            migration.phase = Phase::Arrived(due);
+        }
+    }
+
+    /// The row gets its last word, and the server has no task any more.
+    fn end(&mut self, id: u64, at: Timestamp, word: &'static str) {
+        self.set(id, at, Some(word), Phase::Ended);
+        let Some(migration) = self.migrations.get_mut(&id) else { return };
+        migration.sample = None;
+        migration.next_sample = None;
+        let (server, source) = (migration.server, migration.source.clone());
+        if let Some(server) = self.servers.get_mut(&server) {
+            server.migrating = false;
+            server.progress = 0;
+            server.updated = at;
+        }
+        self.bump(&source);
+        tracing::debug!(migration = id, %server, status = word, "Live migration ended");
+    }
+
+    fn break_server(&mut self, id: Uuid, at: Timestamp, fault: Option<String>) {
+        if let Some(server) = self.servers.get_mut(&id) {
+            server.state = VmState::Error;
+            server.updated = at;
+            if fault.is_some() {
+                server.power_state = 0;
+            }
+            server.fault = fault.map(|message| Fault { message, created: at });
+        }
+    }
+
+    fn set(&mut self, id: u64, at: Timestamp, word: Option<&'static str>, phase: Phase) {
+        if let Some(migration) = self.migrations.get_mut(&id) {
+            migration.status = word.or(migration.status);
+            migration.updated_at = Some(at);
+            migration.phase = phase;
+        }
+    }
+
+    fn act(&mut self, migration: &Migration, change: impl FnOnce(&mut Action)) {
+        if let Some(action) = self.actions.iter_mut().rev().find(|action| action.request_id == migration.request_id) {
+            change(action);
+        }
+    }
+
+    fn ranked(&self, migration: &Migration) -> Vec<&str> {
+        let capacity = Capacity { memory_mb: self.settings.host_memory_mb, vcpus: self.settings.host_vcpus };
+        let candidates = self.hosts.values().map(|host| {
+            let allocated = self.allocations(&host.name).iter().fold(Size { ram_mb: 0, vcpus: 0, disk_gb: 0 }, |sum, (_, size)| Size {
+                ram_mb: sum.ram_mb + size.ram_mb,
+                vcpus: sum.vcpus + size.vcpus,
+                disk_gb: sum.disk_gb + size.disk_gb,
+            });
+            let resident_mb = self.servers.values().filter(|server| server.host == host.name).map(|server| server.size.ram_mb).sum();
+            Candidate { host, allocated, resident_mb }
+        });
+        rank(candidates.collect(), migration.size, capacity, &migration.source, migration.wanted.as_deref())
+    }
+
+    /// Whether the knobs let this migration fail at `point` with this destination.
+    fn armed(&self, migration: &Migration, point: FailPoint, destination: &str) -> bool {
+        let knobs = self.knobs_of(migration.server, &migration.source);
+        let count = self.failures.get(&migration.server).copied().unwrap_or(0);
+        knobs.fail == Some(point) && knobs.fail_host.is_none_or(|host| host == destination) && knobs.times.is_none_or(|times| count < times)
+    }
+
+    /// Lets it fail when the knobs say so, counts it, and gives the reason.
+    fn strike(&mut self, migration: &Migration, point: FailPoint, destination: &str) -> Option<String> {
+        if !self.armed(migration, point, destination) {
+            return None;
+        }
+        *self.failures.entry(migration.server).or_default() += 1;
+        let reason = self.knobs_of(migration.server, &migration.source).reason;
+        Some(reason.unwrap_or_else(|| format!("simulated failure on {destination}")))
+    }
+
+    /// Where the copy breaks, if it does: the point, and the share of the memory that is sent before.
+    fn breaks_at(&self, migration: &Migration) -> Option<(FailPoint, f64)> {
+        let destination = migration.destination.as_deref().unwrap_or_default();
+        let point = [FailPoint::During, FailPoint::Raise].into_iter().find(|point| self.armed(migration, *point, destination))?;
+        Some((point, self.knobs_of(migration.server, &migration.source).fail_at.unwrap_or(0.5).clamp(0.0, 1.0)))
+    }
+}
