@@ -115,7 +115,7 @@ impl Cloud {
             Phase::Starting(due) if due <= at => self.start_copy(id),
             Phase::Copying(copy) => self.copy_event(id, at, &copy),
             Phase::Leaving(due) if due <= at => self.arrive(id, at),
-            Phase::Arrived(due) if due <= at => self.end(id, at, "completed"),
+            Phase::Arrived(due) if due <= at => self.complete(id, at),
             Phase::RollingBack(due, word) if due <= at => self.rolled_back(id, at, word),
             Phase::Souring(due) if due <= at => self.sour(id, at),
             _ => {}
@@ -334,6 +334,14 @@ impl Cloud {
         let due = later(at, self.settings.pace(self.settings.timing.complete_ms));
         if let Some(migration) = self.migrations.get_mut(&id) {
             migration.phase = Phase::Arrived(due);
+        }
+    }
+
+    /// The row of a server that arrived gets its last word. The server is left alone: it may be on its next move already.
+    fn complete(&mut self, id: u64, at: Timestamp) {
+        self.set(id, at, Some("completed"), Phase::Ended);
+        if let Some(migration) = self.migrations.get_mut(&id) {
+            migration.sample = None;
         }
     }
 

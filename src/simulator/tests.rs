@@ -1,1 +1,0 @@
-//! The cloud as a whole, in tests.
