@@ -1,4 +1,4 @@
-//! The list of every request that the cloud was asked, in order: how a test proves what a client did, and did not do.
+//! The list of the requests that the cloud was asked, in order: how a test proves what a client did, and did not do.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -33,6 +33,9 @@ impl Request {
     }
 }
 
+/// Most requests that are kept in memory; when there are more, the older half is forgotten, and the numbers show it. The file keeps all.
+const KEPT: usize = 100_000;
+
 /// What was asked.
 #[derive(Debug, Default)]
 pub(crate) struct AccessLog {
@@ -57,6 +60,9 @@ impl AccessLog {
                 tracing::warn!(%error, "The access log cannot be written any more; requests are only kept in memory");
                 self.file = None;
             }
+        }
+        if self.requests.len() >= KEPT {
+            self.requests.drain(..KEPT / 2);
         }
         self.requests.push(request);
     }

@@ -53,7 +53,7 @@ impl Cloud {
             | Phase::RollingBack(at, _)
             | Phase::Souring(at) => Some(*at),
             Phase::Copying(copy) => self.copy_due(migration, copy),
-            Phase::Queued(_) | Phase::Ended => None,
+            Phase::Queued(_) | Phase::Orphaned | Phase::Ended => None,
         };
         [phase, migration.next_sample].into_iter().flatten().min()
     }
@@ -107,7 +107,9 @@ impl Cloud {
         }
         let Some(migration) = self.migrations.get(&id) else { return };
         let phase = migration.phase.clone();
+        let alone = !self.hosts.get(&migration.source).is_some_and(|host| host.up);
         match phase {
+            Phase::Cast(_) | Phase::Preparing(_) | Phase::Leaving(_) if alone => self.orphan(id),
             Phase::Posted(due) if due <= at => self.make_row(id, at),
             Phase::Checking(due) if due <= at => self.check(id, at),
             Phase::Cast(due) if due <= at => self.set(id, at, Some("queued"), Phase::Queued(at)),
@@ -194,6 +196,9 @@ impl Cloud {
         queued.sort_unstable();
         for (_, id) in queued {
             let Some(migration) = self.migrations.get(&id).cloned() else { continue };
+            if !self.hosts.get(&migration.source).is_some_and(|host| host.up) {
+                continue;
+            }
             let taken = self.migrations.values().filter(|one| one.source == migration.source && one.holds_slot()).count();
             if taken >= self.settings.max_concurrent_live_migrations {
                 continue;
@@ -306,6 +311,28 @@ impl Cloud {
         self.set(id, at, Some("error"), Phase::Ended);
         if let Some(server) = self.migrations.get(&id).map(|migration| migration.server) {
             self.break_server(server, at, None);
+        }
+    }
+
+    fn orphan(&mut self, id: u64) {
+        if let Some(migration) = self.migrations.get_mut(&id) {
+            migration.phase = Phase::Orphaned;
+            migration.next_sample = None;
+        }
+    }
+
+    /// nova-compute on `source` starts again: it gives up the migrations that it finds under way. Where the guest had left already, Nova believes it on the source all the
+    /// same, and only its power state shows it.
+    pub(super) fn give_up(&mut self, source: &str) {
+        let found = |migration: &&Migration| migration.source == source && matches!(migration.phase, Phase::Orphaned | Phase::Queued(_));
+        let found: Vec<Migration> = self.migrations.values().filter(found).cloned().collect();
+        for migration in found {
+            self.end(migration.id, self.now, "error");
+            if migration.status == Some("running")
+                && let Some(server) = self.servers.get_mut(&migration.server)
+            {
+                server.power_state = 0;
+            }
         }
     }
 

@@ -124,6 +124,8 @@ pub(crate) enum Phase {
     Arrived(Timestamp),
     /// Being rolled back until the time given, then it ends with this word.
     RollingBack(Timestamp, &'static str),
+    /// Stands where it stood when nova-compute on the source died; the hypervisor copied on, and nobody tells Nova. Ends when that nova-compute starts again.
+    Orphaned,
     /// Ended with a word that turns to `error`, and the server to ERROR, at the time given.
     Souring(Timestamp),
     /// Ended.
@@ -179,7 +181,7 @@ impl Migration {
     /// Whether it still occupies one of its source's slots.
     pub(crate) fn holds_slot(&self) -> bool {
         match self.phase {
-            Phase::Preparing(_) | Phase::Starting(_) | Phase::Copying(_) | Phase::Leaving(_) | Phase::Arrived(_) => true,
+            Phase::Preparing(_) | Phase::Starting(_) | Phase::Copying(_) | Phase::Leaving(_) | Phase::Arrived(_) | Phase::Orphaned => true,
             // One that was aborted while it waited never had a slot.
             Phase::RollingBack(..) => self.status != Some("queued"),
             Phase::Posted(_) | Phase::Checking(_) | Phase::Cast(_) | Phase::Queued(_) | Phase::Souring(_) | Phase::Ended => false,

@@ -25,8 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::access::Request;
 use super::core::Core;
 use super::faults::FaultAnswer;
-use super::nova;
 use super::wire::{Ask, Reply};
+use super::{keystone, nova};
 use crate::clock::Clock;
 
 /// Largest body that is read, bytes.
@@ -97,6 +97,7 @@ async fn handle(State(shared): State<Arc<Shared>>, ConnectInfo(connection): Conn
     let (status, reply) = match answer {
         Some(FaultAnswer::Reset) => (0, None),
         Some(FaultAnswer::Html) => (503, Some(Reply::html(StatusCode::SERVICE_UNAVAILABLE))),
+        Some(FaultAnswer::Status(StatusCode::UNAUTHORIZED)) => (401, Some(keystone::unauthorized())),
         Some(FaultAnswer::Status(status)) => (status.as_u16(), Some(nova::fault(status, "The service refuses by order of the simulator."))),
         Some(FaultAnswer::LoseReply) => (core.answer(&ask).status.as_u16(), None),
         Some(FaultAnswer::Delay) | None => {

@@ -219,12 +219,18 @@ impl Cloud {
         Ok(())
     }
 
-    /// Lets nova-compute of a host report, or not.
+    /// Lets nova-compute of a host report, or not. A dead one lets the copies that leave its host go on, and gives them up when it starts again.
     ///
     /// # Errors
     /// When there is no such host.
     pub fn set_host_up(&mut self, name: &str, up: bool) -> Result<(), Refusal> {
-        self.hosts.get_mut(name).ok_or_else(|| unknown_host(name))?.up = up;
+        let host = self.hosts.get_mut(name).ok_or_else(|| unknown_host(name))?;
+        let starts = up && !host.up;
+        host.up = up;
+        host.changed_at = self.now;
+        if starts {
+            self.give_up(name);
+        }
         Ok(())
     }
 

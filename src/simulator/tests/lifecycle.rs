@@ -252,6 +252,25 @@ fn a_source_that_does_not_report_sends_nothing() {
 }
 
 #[test]
+fn when_nova_compute_of_the_source_dies_the_rows_stand_still_until_it_starts_again_and_gives_them_up() {
+    let mut cloud = cloud(settings());
+    let servers = [boot(&mut cloud, "cmp-1"), boot(&mut cloud, "cmp-1")];
+    for id in servers {
+        post(&mut cloud, id).unwrap();
+    }
+    cloud.advance(at(3_000));
+    cloud.set_host_up("cmp-1", false).unwrap();
+    cloud.advance(at(600_000));
+    assert_eq!((row(&cloud, servers[0]), row(&cloud, servers[1])), (Some("running"), Some("queued")));
+    assert_eq!(server(&cloud, servers[0]).status(), "MIGRATING");
+    cloud.set_host_up("cmp-1", true).unwrap();
+    for (id, power_state) in servers.into_iter().zip([0, 1]) {
+        let server = server(&cloud, id);
+        assert_eq!((row(&cloud, id), server.status(), server.host.as_str(), server.power_state), (Some("error"), "ACTIVE", "cmp-1", power_state));
+    }
+}
+
+#[test]
 fn moves_under_way_fill_their_destination_for_the_scheduler() {
     let mut cloud = cloud(Settings { host_memory_mb: 1024, ..settings() });
     let servers: Vec<Uuid> = (0..2).map(|_| boot(&mut cloud, "cmp-1")).collect();
@@ -333,6 +352,7 @@ enum Deed {
     Boot(usize),
     Delete(usize),
     Disable(usize),
+    Report(usize, bool),
     Steer(usize, Option<FailPoint>),
 }
 
@@ -351,6 +371,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (0_usize..3).prop_map(Deed::Boot),
         1 => (0_usize..8).prop_map(Deed::Delete),
         1 => (0_usize..3).prop_map(Deed::Disable),
+        1 => ((0_usize..3), any::<bool>()).prop_map(|(host, up)| Deed::Report(host, up)),
         1 => ((0_usize..8), fail).prop_map(|(server, fail)| Deed::Steer(server, fail)),
     ]
 }
@@ -378,6 +399,7 @@ fn play(deeds: &[Deed], step: u64) -> Result<String, TestCaseError> {
             Deed::Boot(number) => drop(cloud.boot(&server_on(&host(*number)))),
             Deed::Delete(number) => drop(pick(&cloud, *number).map(|id| cloud.delete_server(id))),
             Deed::Disable(number) => disable(&mut cloud, &host(*number)),
+            Deed::Report(number, up) => cloud.set_host_up(&host(*number), *up).unwrap(),
             Deed::Steer(number, fail) => drop(pick(&cloud, *number).map(|id| {
                 cloud.set_knobs(&id.to_string(), Some(Knobs { fail: *fail, ..Knobs::default() }));
             })),
@@ -385,6 +407,7 @@ fn play(deeds: &[Deed], step: u64) -> Result<String, TestCaseError> {
         check(&cloud)?;
     }
     cloud.advance(at(now + 600_000));
+    (0..3).for_each(|number| cloud.set_host_up(&host(number), true).unwrap());
     prop_assert!(cloud.servers().all(|server| !server.migrating), "every migration ends");
     let rows: Vec<_> = cloud.migrations().map(|row| (row.id, row.status, row.destination.clone(), row.updated_at)).collect();
     let servers: Vec<_> = cloud.servers().map(|server| (server.id, server.status(), server.host.clone(), server.updated)).collect();

@@ -75,6 +75,10 @@ async fn a_service_that_is_down_answers_with_a_page_until_its_time_is_over() {
     simulator.add_fault(HttpFault { seconds: Some(20.0), ..fault(FaultAnswer::Html) });
     let reply = client.request(http::Method::GET, "servers").send().await.unwrap();
     assert_eq!((reply.status(), &reply.headers()["content-type"]), (StatusCode::SERVICE_UNAVAILABLE, &"text/html".parse().unwrap()));
+    let unknown = HttpFault { seconds: Some(20.0), ..fault(FaultAnswer::Status(StatusCode::UNAUTHORIZED)) };
+    clock.advance(Duration::from_secs(20));
+    simulator.add_fault(unknown);
+    assert_eq!(client.request(http::Method::GET, "servers").send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
     clock.advance(Duration::from_secs(20));
     assert_eq!(client.request(http::Method::GET, "servers").send().await.unwrap().status(), StatusCode::OK);
 }
