@@ -9,7 +9,7 @@ use kube::core::duration::ParseError;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A length of time as people write it in YAML: `90s`, `1h30m`, `500ms`. Never negative.
+/// A length of time as people write it in YAML: `90s`, `1h30m`, `500ms`. Never negative; at most 7 digits before each unit.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Period(kube::core::Duration);
@@ -49,8 +49,9 @@ impl JsonSchema for Period {
         true
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        // The length bound keeps the CEL rules that compare durations under their cost limit.
-        json_schema!({"type": "string", "maxLength": 32, "pattern": "^([0-9]+(ms|s|m|h))+$"})
+        // The length bound keeps the CEL rules that compare durations under their cost limit. The bound on digits keeps the sum within what can be read: a number that is too
+        // large would panic in kube's parser.
+        json_schema!({"type": "string", "maxLength": 32, "pattern": "^([0-9]{1,7}(ms|s|m|h))+$"})
     }
 }
 
@@ -121,6 +122,8 @@ pub enum Bound {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
 
     #[test]
@@ -128,6 +131,16 @@ mod tests {
         assert_eq!("1h30m".parse::<Period>().unwrap().get(), Duration::from_secs(5400));
         assert_eq!("90s".parse::<Period>().unwrap().get(), Duration::from_secs(90));
         assert!("ten".parse::<Period>().is_err());
+    }
+
+    #[test]
+    fn the_longest_period_that_the_schema_lets_through_can_be_read() {
+        let schema = Period::json_schema(&mut SchemaGenerator::default());
+        assert_eq!(schema.get("pattern").unwrap(), "^([0-9]{1,7}(ms|s|m|h))+$");
+        assert_eq!(schema.get("maxLength").unwrap(), 32);
+        let centuries = "9999999h".repeat(4).parse::<Period>().unwrap().get();
+        assert_eq!(centuries, Duration::from_secs(4 * 9_999_999 * 3600));
+        assert!(Timestamp::UNIX_EPOCH.checked_add(centuries).is_ok());
     }
 
     #[test]
