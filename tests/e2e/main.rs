@@ -1,1 +1,6 @@
 //! The end-to-end tests: one binary, one module per story.
+
+#![cfg(test)]
+
+mod kinds;
+mod support;

@@ -1,0 +1,183 @@
+//! A real Kubernetes control plane on loopback, with the kinds and the service accounts that the chart makes.
+//!
+//! `tests/e2e/servers/kubernetes/up` starts it. It stops when its owner is dropped and also when the test process ends in
+//! whatever way: a shell that waits for the end of a pipe, whose other end only this process holds, stops it then.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio, id};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+use super::process::{Finished, finish, finish_with, show_end};
+
+/// The namespace of the operator and the sentinels.
+pub(crate) const NAMESPACE: &str = "sidestep-system";
+
+/// A file or folder of this repository.
+pub(crate) fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn server_script(path: &str) -> Command {
+    let mut command = Command::new(repository("tests/e2e/servers").join(path));
+    command.env("SIDESTEP_OWNER_PID", id().to_string());
+    command
+}
+
+/// The manifests that the chart makes, with further arguments for `helm template`.
+pub(crate) fn chart(namespace: &str, arguments: &[&str]) -> Finished {
+    finish(server_script("helm/template").arg(namespace).args(arguments))
+}
+
+/// A running control plane.
+#[derive(Debug)]
+pub(crate) struct ControlPlane {
+    run: PathBuf,
+    env: BTreeMap<String, String>,
+    watch: Child,
+}
+
+impl ControlPlane {
+    /// Starts one of the caller's own, with nothing of the product in it. The first ever takes minutes, as it is built.
+    pub(crate) fn start() -> Self {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        finish(&mut server_script("sweep")).ok();
+        let run = PathBuf::from(format!("{}/control-plane-{}-{}", env!("CARGO_TARGET_TMPDIR"), id(), STARTED.fetch_add(1, Ordering::Relaxed)));
+        // Its standard error is ours, so that whoever waits sees why.
+        let status = server_script("kubernetes/up").arg(&run).stdin(Stdio::null()).status().unwrap();
+        assert!(status.success(), "the control plane did not start; its own words stand above, its logs in {}", run.display());
+        let watch = stop_at_our_end(&run);
+        let env = fs::read_to_string(run.join("env")).unwrap();
+        let env = env.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        Self { run, env, watch }
+    }
+
+    /// One for all tests that need no more than the kinds and the accounts, and do not break it.
+    pub(crate) fn shared() -> Shared {
+        static SHARED: OnceLock<ControlPlane> = OnceLock::new();
+        Shared(SHARED.get_or_init(|| {
+            let plane = Self::start();
+            plane.install();
+            plane
+        }))
+    }
+
+    /// Applies the definitions of the kinds, and of the chart the service accounts with what they may do.
+    pub(crate) fn install(&self) {
+        let kubectl = self.kubectl();
+        let crds = repository("crds");
+        kubectl.run(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).silent();
+        kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds.to_string_lossy()]).ok();
+        kubectl.run(&["create", "namespace", NAMESPACE]).ok();
+        let accounts = chart(NAMESPACE, &["--show-only", "templates/*-access.yaml"]).ok();
+        kubectl.apply(&accounts, &[]).silent();
+        for (account, verb, resource) in [("sidestep-operator", "list", "secrets"), ("sidestep-sentinel", "patch", "hostalerts.sidestep.dev")] {
+            let subject = format!("--as=system:serviceaccount:{NAMESPACE}:{account}");
+            let in_force = (0..100).any(|_| kubectl.run(&["auth", "can-i", verb, resource, "--namespace", NAMESPACE, &subject]).status.success());
+            assert!(in_force, "{account} still may not {verb} {resource}");
+        }
+    }
+
+    /// `kubectl` as administrator.
+    pub(crate) fn kubectl(&self) -> Kubectl {
+        Kubectl { program: self.env["KUBECTL"].clone().into(), kubeconfig: self.env["KUBECONFIG"].clone().into() }
+    }
+
+    /// `kubectl` with a token of one of the chart's accounts: bound to a pod on `node`, as a sentinel has it, or to nothing.
+    pub(crate) fn kubectl_as(&self, account: &str, node: Option<&str>) -> Kubectl {
+        let mut token = server_script("kubernetes/token");
+        token.arg(&self.run).args([account, NAMESPACE]);
+        if let Some(node) = node {
+            token.args(["--node", node]);
+        }
+        let kubeconfig = self.run.join(format!("{account}-{}.kubeconfig", node.unwrap_or_default()));
+        fs::write(&kubeconfig, finish(&mut token).ok()).unwrap();
+        Kubectl { program: self.env["KUBECTL"].clone().into(), kubeconfig }
+    }
+
+    fn show_logs(&self) {
+        for program in ["etcd", "kube-apiserver", "kube-controller-manager"] {
+            show_end(&self.run.join(format!("log/{program}.log")));
+        }
+    }
+}
+
+/// Starts the shell that stops the run when it cannot read from us any more, and then removes its folder.
+fn stop_at_our_end(run: &Path) -> Child {
+    Command::new("setsid")
+        .args(["sh", "-c", r#"cat >/dev/null; "$1" "$2" && rm -rf "$2""#, "sh"])
+        .args([&repository("tests/e2e/servers/kubernetes/down"), run])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.show_logs();
+        }
+        drop(self.watch.stdin.take());
+        drop(self.watch.wait());
+    }
+}
+
+/// The shared control plane, in the hands of one test: if that fails, the logs are shown.
+#[derive(Debug)]
+pub(crate) struct Shared(&'static ControlPlane);
+
+impl Deref for Shared {
+    type Target = ControlPlane;
+    fn deref(&self) -> &ControlPlane {
+        self.0
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.show_logs();
+        }
+    }
+}
+
+/// `kubectl` with somebody's credential.
+#[derive(Clone, Debug)]
+pub(crate) struct Kubectl {
+    program: PathBuf,
+    /// The credential as a file, for any other client.
+    pub(crate) kubeconfig: PathBuf,
+}
+
+impl Kubectl {
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(arguments);
+        command
+    }
+
+    /// Runs it.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        finish(&mut self.command(arguments))
+    }
+
+    /// `kubectl apply` of manifests as text; an unknown field is an error.
+    pub(crate) fn apply(&self, manifests: &str, arguments: &[&str]) -> Finished {
+        finish_with(self.command(&["apply", "--validate=strict", "-f", "-"]).args(arguments), manifests)
+    }
+
+    /// A client with the same credential.
+    pub(crate) async fn client(&self) -> Client {
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).unwrap();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+        Client::try_from(config).unwrap()
+    }
+}

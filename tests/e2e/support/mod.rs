@@ -1,0 +1,4 @@
+//! What the stories share: how a test runs programs, and how it gets real servers. No story's own words belong here.
+
+pub(crate) mod control_plane;
+pub(crate) mod process;
