@@ -41,7 +41,7 @@ pub(super) struct RunArguments {
     #[arg(long, value_enum, default_value = "text", env = "SIDESTEP_LOG_FORMAT")]
     pub(super) log_format: Format,
     /// Which log lines are written, e.g. `info` or `warn,sidestep::operator=debug`.
-    #[arg(long, default_value = "info", env = "SIDESTEP_LOG")]
+    #[arg(long, default_value = "info,kube_runtime=warn,kube_client=warn", env = "SIDESTEP_LOG")]
     pub(super) log: String,
     /// End at once, as a crash would, at this point. For tests of recovery.
     #[arg(long, value_enum, hide = true)]

@@ -11,6 +11,7 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::crash::Crash;
+use super::feeds::Readiness;
 use super::runs::slots::Slots;
 use crate::api::alert::Decision;
 use crate::api::condition::{Kind, State, find, is_true};
@@ -75,6 +76,7 @@ pub(super) struct Context {
     pub(super) clock: Clock,
     pub(super) events: Events,
     pub(super) stores: Stores,
+    readiness: Readiness,
     pub(super) wakes: Wakes,
     pub(super) slots: Slots,
     pub(super) crash: Crash,
@@ -95,12 +97,13 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(client: Client, clock: Clock, events: Events, stores: Stores, wakes: Wakes, crash: Crash) -> Self {
+    pub(super) fn new(client: Client, clock: Clock, events: Events, stores: Stores, readiness: Readiness, wakes: Wakes, crash: Crash) -> Self {
         Self {
             client,
             clock,
             events,
             stores,
+            readiness,
             wakes,
             slots: Slots::default(),
             crash,
@@ -115,21 +118,9 @@ impl Context {
         }
     }
 
-    /// Waits until every watch has shown what is there: before that an empty store proves nothing.
+    /// Waits until every watch has shown what is there.
     pub(super) async fn ready(&self) {
-        let Stores { clouds, policies, alerts, quarantines, runs, secrets } = &self.stores;
-        let ready = async {
-            clouds.wait_until_ready().await.ok()?;
-            policies.wait_until_ready().await.ok()?;
-            alerts.wait_until_ready().await.ok()?;
-            quarantines.wait_until_ready().await.ok()?;
-            runs.wait_until_ready().await.ok()?;
-            secrets.wait_until_ready().await.ok()
-        };
-        if ready.await.is_none() {
-            // A writer is dropped only when the operator ends; nothing may be decided then.
-            futures::future::pending::<()>().await;
-        }
+        self.readiness.wait().await;
     }
 
     /// The cloud of this name, or why it cannot be used.

@@ -19,6 +19,7 @@ mod cloud;
 mod context;
 mod crash;
 mod failure;
+mod feeds;
 mod policies;
 mod quarantine;
 mod run;

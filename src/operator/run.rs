@@ -7,7 +7,7 @@ use futures::{Stream, StreamExt as _};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, ObjectRef};
-use kube::runtime::{Controller, WatchStreamExt as _, controller, watcher};
+use kube::runtime::{Controller, controller};
 use kube::{Api, Client, ResourceExt as _};
 use rustls::crypto::aws_lc_rs;
 use tokio::sync::mpsc;
@@ -17,6 +17,7 @@ use super::args::RunArguments;
 use super::context::{Context, Stores, Wakes};
 use super::crash::Crash;
 use super::failure::Failure;
+use super::feeds::{Feed, Readiness};
 use super::{alerts, cloud, policies, quarantine, runs};
 use crate::api::{HostAlert, HostQuarantine, MigrationRun, OpenStackCloud, QuarantinePolicy};
 use crate::clock::Clock;
@@ -59,35 +60,107 @@ async fn stop_on_signal(stop: CancellationToken) {
     stop.cancel();
 }
 
-/// Runs the controllers until the token is cancelled.
+/// Runs the watches and the controllers until the token is cancelled.
 async fn serve(client: Client, arguments: &RunArguments, stop: &CancellationToken) {
-    let clouds = Controller::new(Api::<Guarded<OpenStackCloud>>::all(client.clone()), watcher::Config::default());
-    let policies = Controller::new(Api::<Guarded<QuarantinePolicy>>::all(client.clone()), watcher::Config::default());
-    let alerts = Controller::new(Api::<Guarded<HostAlert>>::all(client.clone()), watcher::Config::default());
-    let quarantines = Controller::new(Api::<Guarded<HostQuarantine>>::all(client.clone()), watcher::Config::default());
-    let runs = Controller::new(Api::<Guarded<MigrationRun>>::all(client.clone()), watcher::Config::default());
-    let (secrets, secrets_writer) = reflector::store::<Secret>();
-    let stores =
-        Stores { clouds: clouds.store(), policies: policies.store(), alerts: alerts.store(), quarantines: quarantines.store(), runs: runs.store(), secrets };
+    let feeds = Feeds::new(&client, &arguments.namespace);
     let (wakes, woken) = wakes();
     let events = Events::new(client.clone(), None);
-    let context = Arc::new(Context::new(client.clone(), Clock::system(), events, stores, wakes, Crash::at(arguments.crash_at)));
-    let secrets_api: Api<Secret> = Api::namespaced(client.clone(), &arguments.namespace);
-    let secrets = watch_secrets(secrets_api, secrets_writer, Arc::clone(&context));
-    let controllers = async {
-        tokio::join!(
-            drive(clouds.reconcile_on(woken.clouds), cloud::reconcile, &context, stop),
-            drive(watching_clouds(policies, &client), policies::reconcile, &context, stop),
-            drive(alert_triggers(alerts, &client).reconcile_on(woken.alerts), alerts::reconcile, &context, stop),
-            drive(quarantine_triggers(quarantines, &context, &client).reconcile_on(woken.quarantines), quarantine::reconcile, &context, stop),
-            drive(run_triggers(runs, &context, &client).reconcile_on(woken.runs), runs::reconcile, &context, stop),
-        )
-    };
+    let readiness = Readiness::of(WATCHES);
+    let crash = Crash::at(arguments.crash_at);
+    let context = Arc::new(Context::new(client, Clock::system(), events, feeds.stores(), readiness.clone(), wakes, crash));
+    let controllers = controllers(&feeds, woken, &context, stop);
+    let secrets_changed = watch_secrets(feeds.secrets.changes(), &context);
+    let watches = feeds.run(&readiness, &context);
     tokio::select! {
-        _ = controllers => {}
-        () = secrets => {}
+        () = controllers => {}
+        () = watches => {}
+        () = secrets_changed => {}
     }
     context.tasks.close();
+}
+
+/// One watch per kind.
+struct Feeds {
+    clouds: Feed<Guarded<OpenStackCloud>>,
+    policies: Feed<Guarded<QuarantinePolicy>>,
+    alerts: Feed<Guarded<HostAlert>>,
+    quarantines: Feed<Guarded<HostQuarantine>>,
+    runs: Feed<Guarded<MigrationRun>>,
+    secrets: Feed<Secret>,
+}
+
+/// How many watches [`Feeds`] has.
+const WATCHES: usize = 6;
+
+impl Feeds {
+    fn new(client: &Client, namespace: &str) -> Self {
+        Self {
+            clouds: Feed::new(Api::all(client.clone())),
+            policies: Feed::new(Api::all(client.clone())),
+            alerts: Feed::new(Api::all(client.clone())),
+            quarantines: Feed::new(Api::all(client.clone())),
+            runs: Feed::new(Api::all(client.clone())),
+            secrets: Feed::new(Api::namespaced(client.clone(), namespace)),
+        }
+    }
+
+    fn stores(&self) -> Stores {
+        Stores {
+            clouds: self.clouds.store(),
+            policies: self.policies.store(),
+            alerts: self.alerts.store(),
+            quarantines: self.quarantines.store(),
+            runs: self.runs.store(),
+            secrets: self.secrets.store(),
+        }
+    }
+
+    async fn run(self, readiness: &Readiness, context: &Arc<Context>) {
+        let alerts = self.alerts.store();
+        let ready = || readiness.clone();
+        // A quarantine that is gone may leave room for another.
+        let wake_alerts = move |_: &Guarded<HostQuarantine>| {
+            for alert in names(&alerts) {
+                let _ = context.wakes.alerts.send(alert);
+            }
+        };
+        let forget_cloud = |cloud: &Guarded<OpenStackCloud>| context.forget_cloud(&cloud.name_any());
+        tokio::join!(
+            self.clouds.run(ready(), forget_cloud),
+            self.policies.run(ready(), |_| {}),
+            self.alerts.run(ready(), |_| {}),
+            self.quarantines.run(ready(), wake_alerts),
+            self.runs.run(ready(), |_| {}),
+            self.secrets.run(ready(), |_| {}),
+        );
+    }
+}
+
+/// The controllers, with what triggers each beside changes of its own kind and the wake-ups.
+fn controllers(feeds: &Feeds, woken: Woken, context: &Arc<Context>, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
+    let clouds = controller(&feeds.clouds).reconcile_on(woken.clouds);
+    let policy_store = feeds.policies.store();
+    let policies = controller(&feeds.policies).watches_shared_stream(feeds.clouds.changes(), move |_| names(&policy_store));
+    let alerts = alert_triggers(feeds).reconcile_on(woken.alerts);
+    let quarantines = quarantine_triggers(feeds, context).reconcile_on(woken.quarantines);
+    let runs = run_triggers(feeds, context).reconcile_on(woken.runs);
+    let drives = (
+        drive(clouds, cloud::reconcile, context, stop),
+        drive(policies, policies::reconcile, context, stop),
+        drive(alerts, alerts::reconcile, context, stop),
+        drive(quarantines, quarantine::reconcile, context, stop),
+        drive(runs, runs::reconcile, context, stop),
+    );
+    async move {
+        tokio::join!(drives.0, drives.1, drives.2, drives.3, drives.4);
+    }
+}
+
+fn controller<K>(feed: &Feed<Guarded<K>>) -> Controller<Guarded<K>>
+where
+    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
+{
+    Controller::for_shared_stream(feed.changes(), feed.store())
 }
 
 /// The receiving ends of the wake-ups.
@@ -114,15 +187,18 @@ fn stream<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> futures::s
 }
 
 /// Runs one controller until the token is cancelled; what is being reconciled then is finished.
-async fn drive<K, R, F>(controller: Controller<Guarded<K>>, reconcile: R, context: &Arc<Context>, stop: &CancellationToken)
+fn drive<K, R, F>(controller: Controller<Guarded<K>>, reconcile: R, context: &Arc<Context>, stop: &CancellationToken) -> impl Future<Output = ()> + use<K, R, F>
 where
     K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
     R: Fn(Arc<Guarded<K>>, Arc<Context>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<controller::Action, Failure>> + Send + 'static,
 {
-    let stop = stop.clone();
-    let results = controller.graceful_shutdown_on(async move { stop.cancelled().await }).run(reconcile, retry::<K>, Arc::clone(context));
-    log_watch_errors(results).await;
+    let (stop, context) = (stop.clone(), Arc::clone(context));
+    async move {
+        let results = controller.graceful_shutdown_on(async move { stop.cancelled().await }).run(reconcile, retry::<K>, context);
+        // Failures of a reconcile are logged where they are retried.
+        results.for_each(|_| std::future::ready(())).await;
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
@@ -130,30 +206,6 @@ fn retry<K: kube::Resource<DynamicType = ()>>(object: Arc<Guarded<K>>, failure: 
     let name = kube::Resource::meta(&*object).name.clone().unwrap_or_default();
     let kind = K::kind(&());
     failure.retry(&kind, &name)
-}
-
-/// Failures of a reconcile are logged where they are retried; what is left are watches that broke, which are begun again by themselves.
-async fn log_watch_errors<K, E, S>(results: S)
-where
-    S: Stream<Item = Result<(ObjectRef<K>, controller::Action), controller::Error<E, watcher::Error>>>,
-    K: reflector::Lookup,
-    E: std::error::Error + 'static,
-{
-    let mut results = std::pin::pin!(results);
-    while let Some(result) = results.next().await {
-        if let Err(controller::Error::QueueError(error)) = result {
-            tracing::warn!(%error, "A watch of the API server broke and is begun again.");
-        }
-    }
-}
-
-fn watching_clouds<K>(controller: Controller<Guarded<K>>, client: &Client) -> Controller<Guarded<K>>
-where
-    K: kube::Resource<DynamicType = ()> + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + Sync + 'static,
-{
-    let store = controller.store();
-    let api = Api::<Guarded<OpenStackCloud>>::all(client.clone());
-    controller.watches(api, watcher::Config::default(), move |_| names(&store))
 }
 
 /// References to every object of a store.
@@ -165,20 +217,20 @@ where
 }
 
 /// Alerts are looked at again when a policy, a cloud or a quarantine changes. One at a time: see `alerts`.
-fn alert_triggers(controller: Controller<Guarded<HostAlert>>, client: &Client) -> Controller<Guarded<HostAlert>> {
-    let (by_policy, by_quarantine) = (controller.store(), controller.store());
-    let config = controller::Config::default().concurrency(1);
-    watching_clouds(controller, client)
-        .with_config(config)
-        .watches(Api::<Guarded<QuarantinePolicy>>::all(client.clone()), watcher::Config::default(), move |_| names(&by_policy))
-        .watches(Api::<Guarded<HostQuarantine>>::all(client.clone()), watcher::Config::default(), move |_| names(&by_quarantine))
+fn alert_triggers(feeds: &Feeds) -> Controller<Guarded<HostAlert>> {
+    let (by_cloud, by_policy, by_quarantine) = (feeds.alerts.store(), feeds.alerts.store(), feeds.alerts.store());
+    controller(&feeds.alerts)
+        .with_config(controller::Config::default().concurrency(1))
+        .watches_shared_stream(feeds.clouds.changes(), move |_| names(&by_cloud))
+        .watches_shared_stream(feeds.policies.changes(), move |_| names(&by_policy))
+        .watches_shared_stream(feeds.quarantines.changes(), move |_| names(&by_quarantine))
 }
 
 /// A quarantine is looked at again when one of its runs changes.
-fn quarantine_triggers(controller: Controller<Guarded<HostQuarantine>>, context: &Arc<Context>, client: &Client) -> Controller<Guarded<HostQuarantine>> {
+fn quarantine_triggers(feeds: &Feeds, context: &Arc<Context>) -> Controller<Guarded<HostQuarantine>> {
     let context = Arc::clone(context);
-    controller.watches(Api::<Guarded<MigrationRun>>::all(client.clone()), watcher::Config::default(), move |run| {
-        run.0.ok().map(|run| {
+    controller(&feeds.quarantines).watches_shared_stream(feeds.runs.changes(), move |run: Arc<Guarded<MigrationRun>>| {
+        run.0.as_ref().ok().map(|run| {
             context.wake_from_rest(&run.spec.quarantine);
             ObjectRef::new(&run.spec.quarantine)
         })
@@ -186,26 +238,21 @@ fn quarantine_triggers(controller: Controller<Guarded<HostQuarantine>>, context:
 }
 
 /// Runs are looked at again when their quarantine changes.
-fn run_triggers(controller: Controller<Guarded<MigrationRun>>, context: &Arc<Context>, client: &Client) -> Controller<Guarded<MigrationRun>> {
+fn run_triggers(feeds: &Feeds, context: &Arc<Context>) -> Controller<Guarded<MigrationRun>> {
     let context = Arc::clone(context);
-    controller.watches(Api::<Guarded<HostQuarantine>>::all(client.clone()), watcher::Config::default(), move |quarantine| {
-        let uid = kube::Resource::meta(&quarantine).uid.clone().unwrap_or_default();
+    controller(&feeds.runs).watches_shared_stream(feeds.quarantines.changes(), move |quarantine: Arc<Guarded<HostQuarantine>>| {
+        let uid = kube::Resource::meta(&*quarantine).uid.clone().unwrap_or_default();
         context.runs_of(&uid).iter().map(|run| ObjectRef::new(&run.name_any())).collect::<Vec<_>>()
     })
 }
 
-/// Keeps the Secrets of the operator's namespace, and wakes a cloud whose Secret has changed.
-async fn watch_secrets(api: Api<Secret>, writer: reflector::store::Writer<Secret>, context: Arc<Context>) {
-    let changes = watcher(api, watcher::Config::default()).default_backoff().reflect(writer).touched_objects();
-    let mut changes = std::pin::pin!(changes);
-    while let Some(change) = changes.next().await {
-        match change {
-            Ok(secret) => {
-                for cloud in cloud::clouds_of_secret(&context, &secret.name_any()) {
-                    let _ = context.wakes.clouds.send(cloud);
-                }
-            }
-            Err(error) => tracing::warn!(%error, "The watch of Secrets broke and is begun again."),
+/// Wakes a cloud whose Secret has changed.
+fn watch_secrets(changes: impl Stream<Item = Arc<Secret>> + Send, context: &Arc<Context>) -> impl Future<Output = ()> {
+    let context = Arc::clone(context);
+    changes.for_each(move |secret| {
+        for cloud in cloud::clouds_of_secret(&context, &secret.name_any()) {
+            let _ = context.wakes.clouds.send(cloud);
         }
-    }
+        std::future::ready(())
+    })
 }

@@ -28,7 +28,7 @@ pub(super) async fn write(context: &Context, alert: &HostAlert, judgement: &Judg
         decision,
         policy = judgement.policy,
         quarantine = judgement.quarantine,
-        message = judgement.message,
+        why = judgement.message,
         "Decided on an alert."
     );
     let tone = if matches!(judgement.decision, Decision::Unmapped | Decision::OverBudget | Decision::Quarantined) { Tone::Warning } else { Tone::Normal };

@@ -36,6 +36,6 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<OpenStackCloud>>, con
     }
     let seen = observe::observe(&context, cloud).await;
     let next = report::status(cloud, &seen, context.clock.now());
-    report::write(&context, cloud, next).await?;
+    report::write(&context, cloud, seen.problem.is_some(), next).await?;
     Ok(seen.next_look())
 }

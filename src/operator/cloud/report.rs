@@ -101,21 +101,21 @@ fn counts(services: &[ComputeService]) -> HostCounts {
     }
 }
 
-/// Writes the status where it differs, with an Event and a log line when the cloud's readiness changes.
-pub(super) async fn write(context: &Context, cloud: &OpenStackCloud, next: OpenStackCloudStatus) -> Result<(), Failure> {
+/// Writes the status where it differs, with an Event and a log line when the cloud becomes usable or a problem stands against that.
+pub(super) async fn write(context: &Context, cloud: &OpenStackCloud, seen_a_problem: bool, next: OpenStackCloudStatus) -> Result<(), Failure> {
     if cloud.status.as_ref() == Some(&next) {
         return Ok(());
     }
     let written = status::apply(&context.api(), cloud, &next).await?;
     let before = cloud.status.as_ref().and_then(|status| find(&status.conditions, Kind::Ready)).map(|ready| ready.reason.clone());
     let Some(ready) = find(&next.conditions, Kind::Ready) else { return Ok(()) };
-    if before.as_deref() != Some(ready.reason.as_str()) {
+    if before.as_deref() != Some(ready.reason.as_str()) && (seen_a_problem || ready.status == State::True.as_str()) {
         let good = ready.status == State::True.as_str();
         let tone = if good { Tone::Normal } else { Tone::Warning };
         if good {
             tracing::info!(cloud = cloud.name_any(), "The cloud can be used.");
         } else {
-            tracing::warn!(cloud = cloud.name_any(), reason = ready.reason, message = ready.message, "The cloud cannot be used.");
+            tracing::warn!(cloud = cloud.name_any(), reason = ready.reason, why = ready.message, "The cloud cannot be used.");
         }
         context.events.publish(&written, tone, "Look", &ready.reason, &ready.message).await;
     }

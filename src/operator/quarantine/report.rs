@@ -31,16 +31,16 @@ async fn turn(context: &Context, object: &HostQuarantine, before: &HostQuarantin
         let (reason, message) = ready.map_or((phase.as_str(), ""), |ready| (ready.reason.as_str(), ready.message.as_str()));
         let tone = if matches!(phase, Phase::Blocked | Phase::Refused) { Tone::Warning } else { Tone::Normal };
         if tone == Tone::Warning {
-            tracing::warn!(quarantine = name, host, phase = phase.as_str(), reason, message, "A quarantine needs somebody's attention.");
+            tracing::warn!(quarantine = name, host, phase = phase.as_str(), reason, why = message, "A quarantine needs somebody's attention.");
         } else {
-            tracing::info!(quarantine = name, host, phase = phase.as_str(), reason, message, "A quarantine has a new phase.");
+            tracing::info!(quarantine = name, host, phase = phase.as_str(), reason, why = message, "A quarantine has a new phase.");
         }
         context.events.publish(object, tone, phase.as_str(), reason, message).await;
     }
     let contested = |status: &HostQuarantineStatus| find(&status.conditions, Kind::Contested).is_some_and(|condition| condition.status == State::True.as_str());
     if contested(next) && !contested(before) {
         let message = find(&next.conditions, Kind::Contested).map(|condition| condition.message.clone()).unwrap_or_default();
-        tracing::warn!(quarantine = name, host, message, "Somebody else changed the host's compute service.");
+        tracing::warn!(quarantine = name, host, why = message, "Somebody else changed the host's compute service.");
         context.events.publish(object, Tone::Warning, "Cordon", "Contested", &message).await;
     }
 }

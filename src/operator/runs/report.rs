@@ -50,7 +50,7 @@ async fn turn(context: &Context, object: &MigrationRun, before: &MigrationRunSta
     let ended = |status: &MigrationRunStatus| status.attempts.iter().filter(|attempt| attempt.ended_at.is_some()).count();
     if let Some(attempt) = next.attempts.iter().rfind(|attempt| attempt.ended_at.is_some()).filter(|_| ended(next) > ended(before)) {
         let outcome = attempt.outcome.map_or("-", |outcome| outcome.as_str());
-        tracing::info!(run, attempt = attempt.number, outcome, message = attempt.message, "An attempt ended.");
+        tracing::info!(run, attempt = attempt.number, outcome, why = attempt.message, "An attempt ended.");
     }
     if before.phase == next.phase {
         return;
@@ -64,14 +64,14 @@ async fn turn(context: &Context, object: &MigrationRun, before: &MigrationRunSta
             context.events.publish(object, Tone::Normal, "Migrate", &reason, &message).await;
         }
         Some(RunPhase::Failed) => {
-            tracing::warn!(run, reason, message, "A server could not be moved.");
+            tracing::warn!(run, reason, why = message, "A server could not be moved.");
             context.events.publish(object, Tone::Warning, "Migrate", &reason, &message).await;
         }
         Some(RunPhase::Superseded) => {
-            tracing::info!(run, message, "A run has nothing to do any more.");
+            tracing::info!(run, why = message, "A run has nothing to do any more.");
             context.events.publish(object, Tone::Normal, "Migrate", &reason, &message).await;
         }
-        Some(phase) => tracing::debug!(run, phase = phase.as_str(), message, "A run has a new phase."),
+        Some(phase) => tracing::debug!(run, phase = phase.as_str(), why = message, "A run has a new phase."),
         None => {}
     }
 }

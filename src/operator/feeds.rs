@@ -1,0 +1,97 @@
+//! The watches: one per kind, shared by all controllers, and the knowledge that each has shown what is there.
+//!
+//! One watch feeds the store of its kind and every controller that is triggered by it. So a controller never sees an object that the store does not have yet, and what one
+//! object of a kind was decided on includes every older one.
+//!
+//! Readiness is counted here, at the end of each first list. kube's own `Store::wait_until_ready` wakes only the last of several waiters (its `DelayedInit` is a oneshot), and its controllers
+//! wait there too.
+
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, Lookup, ReflectHandle, Store};
+use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+use tokio::sync::watch;
+
+/// Events that a slow controller may be behind before the watch waits for it.
+const BUFFER: usize = 1024;
+
+/// How many watches have not shown yet what is there.
+#[derive(Clone, Debug)]
+pub(super) struct Readiness(Arc<watch::Sender<usize>>);
+
+impl Readiness {
+    /// So many watches are waited for.
+    pub(super) fn of(watches: usize) -> Self {
+        Self(Arc::new(watch::Sender::new(watches)))
+    }
+
+    fn one_more(&self, kind: &str) {
+        self.0.send_modify(|left| *left = left.saturating_sub(1));
+        let left = *self.0.borrow();
+        tracing::debug!(kind, left, "A watch has shown what is there.");
+        if left == 0 {
+            tracing::info!("Every watch has shown what is there; the operator decides from now on.");
+        }
+    }
+
+    /// Waits until every watch has shown what is there: before that an empty store proves nothing.
+    pub(super) async fn wait(&self) {
+        // The sender lives in self.
+        let _ = self.0.subscribe().wait_for(|left| *left == 0).await;
+    }
+}
+
+/// The watch of one kind.
+pub(super) struct Feed<K: Lookup + Clone + 'static>
+where
+    K::DynamicType: Eq + Hash + Clone,
+{
+    api: Api<K>,
+    writer: Writer<K>,
+}
+
+impl<K> Feed<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    pub(super) fn new(api: Api<K>) -> Self {
+        let (_, writer) = reflector::store_shared(BUFFER);
+        Self { api, writer }
+    }
+
+    /// What the API server holds, as the watch last showed it.
+    pub(super) fn store(&self) -> Store<K> {
+        self.writer.as_reader()
+    }
+
+    /// A stream of the objects that were made or changed.
+    pub(super) fn changes(&self) -> impl Stream<Item = Arc<K>> + Send + use<K> {
+        let handle: Option<ReflectHandle<K>> = self.writer.subscribe();
+        futures::stream::iter(handle).flatten()
+    }
+
+    /// Runs the watch. `gone` is told of each object that was deleted.
+    pub(super) async fn run(self, readiness: Readiness, gone: impl Fn(&K) + Send) {
+        let kind = <K as Resource>::kind(&()).into_owned();
+        let events = watcher(self.api, watcher::Config::default()).default_backoff().reflect_shared(self.writer);
+        let mut events = std::pin::pin!(events);
+        let mut first = true;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(watcher::Event::InitDone) if first => {
+                    first = false;
+                    readiness.one_more(&kind);
+                }
+                Ok(watcher::Event::Delete(object)) => gone(&object),
+                Ok(_) => {}
+                Err(error) => tracing::warn!(kind, %error, "A watch of the API server broke and is begun again."),
+            }
+        }
+    }
+}
