@@ -1,3 +1,7 @@
 //! The `sidestep-sentinel` program: parses its arguments and runs the library; nothing else lives here.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sidestep::sentinel::main()
+}
