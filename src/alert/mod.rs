@@ -5,4 +5,4 @@
 pub mod decision;
 pub mod event;
 pub mod parse;
-
+pub mod series;

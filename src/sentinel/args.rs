@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::alert::parse::Format;
@@ -25,8 +26,29 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// Follow Suricata's eve.json and report each series of alerts as a HostAlert, until SIGTERM.
+    Run(RunCommand),
     /// Read a file of alerts once and print one JSON object per record.
     Parse(ParseCommand),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunCommand {
+    /// The name of the Kubernetes node that this host is.
+    #[arg(long, env = "NODE_NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) node: String,
+
+    /// Suricata's eve.json. It need not exist yet, and it may be rotated in any way.
+    #[arg(long, value_name = "FILE")]
+    pub(super) eve: PathBuf,
+
+    /// The folder that the reading position is kept in; each sentinel needs its own.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/sidestep-sentinel")]
+    pub(super) state_dir: PathBuf,
+
+    /// How to reach the API server; without it, by the pod's service account.
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,7 @@ use thiserror::Error;
 use super::args::ParseCommand;
 use crate::alert::event::AlertEvent;
 use crate::alert::parse::{Format, Verdict};
-use crate::api::units::Severity;
+use crate::api::units::{Flow, Severity};
 use crate::tail::lines::{Line, Lines, Shape};
 
 /// Why the command ended early.
@@ -68,7 +68,7 @@ fn judge(format: Format, line: &Line<'_>) -> Printed {
         Shape::Whole | Shape::Cut => format.parse(line.bytes),
     };
     let (verdict, alerts) = match verdict {
-        Verdict::Alert(alerts) => ("alert", alerts.into_iter().map(PrintedAlert::from).collect()),
+        Verdict::Alert(alert) => ("alert", vec![PrintedAlert::from(*alert)]),
         Verdict::Ignore => ("ignore", Vec::new()),
         Verdict::Reject => ("reject", Vec::new()),
     };
@@ -169,8 +169,7 @@ fn severity_word(severity: Severity) -> &'static str {
     }
 }
 
-fn flow_word(flow: crate::api::units::Flow) -> &'static str {
-    use crate::api::units::Flow;
+fn flow_word(flow: Flow) -> &'static str {
     match flow {
         Flow::Established => "established",
         Flow::OneWay => "one-way",

@@ -108,6 +108,12 @@ impl Lines {
         read
     }
 
+    /// Takes back the last `bytes` bytes that were read, before any record was handed out since.
+    pub(super) fn unread(&mut self, bytes: usize) {
+        self.buffer.truncate(self.buffer.len().saturating_sub(bytes).max(self.start));
+        self.scanned = self.scanned.min(self.buffer.len());
+    }
+
     /// The next record that is complete; `None` until more is read.
     pub fn next_line(&mut self) -> Option<Line<'_>> {
         if self.dropped == 0 {
@@ -208,12 +214,10 @@ mod tests {
 
     #[test]
     fn nuls_end_a_record_and_are_skipped() {
-        assert_eq!(cut(b"a\n\0\0\0b\nc\0\0d\n", 3), [
-            record(0, 2, Shape::Whole, b"a"),
-            record(5, 2, Shape::Whole, b"b"),
-            record(7, 1, Shape::Cut, b"c"),
-            record(10, 2, Shape::Whole, b"d"),
-        ]);
+        assert_eq!(
+            cut(b"a\n\0\0\0b\nc\0\0d\n", 3),
+            [record(0, 2, Shape::Whole, b"a"), record(5, 2, Shape::Whole, b"b"), record(7, 1, Shape::Cut, b"c"), record(10, 2, Shape::Whole, b"d"),]
+        );
     }
 
     #[test]

@@ -12,8 +12,8 @@ use super::event::AlertEvent;
 /// What a record is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It raises these alerts; at least one.
-    Alert(Vec<AlertEvent>),
+    /// It raises this alert.
+    Alert(Box<AlertEvent>),
     /// It is well-formed and no alert.
     Ignore,
     /// It cannot be read: no alert, count a parse error, go on with the next record.

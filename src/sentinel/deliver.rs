@@ -1,0 +1,142 @@
+//! Writing HostAlerts to the API server, and reading them back at the start.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::api::{Api, ListParams, Patch, PatchParams};
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::core::DeserializeGuard;
+use kube::{Client, Config, Resource, ResourceExt};
+use serde_json::json;
+use thiserror::Error;
+use tokio::time::timeout;
+
+use super::alerts::{Delivery, KnownSlot, READ_UP_TO};
+use crate::api::alert::HostAlert;
+
+const FIELD_MANAGER: &str = "sidestep-sentinel";
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why there is no client.
+#[derive(Debug, Error)]
+pub(super) enum ConnectError {
+    #[error("Cannot use the kubeconfig {}", path.display())]
+    Kubeconfig { path: PathBuf, source: KubeconfigError },
+    #[error("This process is not in a pod with a service account; name a kubeconfig with --kubeconfig")]
+    InCluster { source: InClusterError },
+    #[error("Cannot make a client for the API server {url}")]
+    Client { url: String, source: kube::Error },
+}
+
+/// Why the API server did not take or give what it was asked for.
+#[derive(Debug, Error)]
+pub(super) enum DeliverError {
+    /// It will never take this object.
+    #[error("The API server refuses HostAlert {name}")]
+    Refused { name: String, source: kube::Error },
+    #[error("The API server does not know the sentinel of node {node} (401); check its service account token or the kubeconfig's credentials")]
+    Unauthenticated { node: String, source: kube::Error },
+    #[error("The sentinel of node {node} may not {operation} (403); it needs get, list, create and patch on hostalerts.sidestep.dev")]
+    Forbidden { node: String, operation: String, source: kube::Error },
+    #[error("The API server does not have the kind HostAlert (404); install Sidestep's CRDs (crds/)")]
+    NoKind { source: kube::Error },
+    #[error("The API server did not {operation}")]
+    Away { operation: String, source: kube::Error },
+    #[error("The API server gave no answer within {} s when asked to {operation}", ANSWER_TIMEOUT.as_secs())]
+    NoAnswer { operation: String },
+}
+
+/// A client for this node's HostAlerts.
+#[derive(Clone)]
+pub(super) struct Reporter {
+    node: String,
+    client: Client,
+}
+
+impl Reporter {
+    /// A client by this kubeconfig, or by the pod's service account. Nothing is sent yet.
+    pub(super) async fn new(node: &str, kubeconfig: Option<&Path>) -> Result<Self, ConnectError> {
+        let mut config = match kubeconfig {
+            Some(path) => {
+                let failed = |source| ConnectError::Kubeconfig { path: path.to_owned(), source };
+                let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
+                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)?
+            }
+            None => Config::incluster().map_err(|source| ConnectError::InCluster { source })?,
+        };
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        // The caller repeats, with what is true by then.
+        config.default_retry = false;
+        let url = config.cluster_url.to_string();
+        let client = Client::try_from(config).map_err(|source| ConnectError::Client { url, source })?;
+        Ok(Self { node: node.to_owned(), client })
+    }
+
+    fn object_name(&self, slot: usize) -> String {
+        format!("{}-{slot:02x}", self.node)
+    }
+
+    fn slot_of(&self, name: &str) -> Option<usize> {
+        let digits = name.strip_prefix(&self.node)?.strip_prefix('-').filter(|digits| digits.len() == 2)?;
+        usize::from_str_radix(digits, 16).ok()
+    }
+
+    /// This node's slots as the API server has them. An object that cannot be read is left out and named in the log.
+    pub(super) async fn read_slots(&self) -> Result<Vec<KnownSlot>, DeliverError> {
+        let operation = || format!("list the HostAlerts of node {}", self.node);
+        let api: Api<DeserializeGuard<HostAlert>> = Api::all(self.client.clone());
+        let params = ListParams::default().fields(&format!("spec.node={}", self.node));
+        let list = timeout(ANSWER_TIMEOUT, api.list(&params)).await.map_err(|_| DeliverError::NoAnswer { operation: operation() })?;
+        let list = list.map_err(|error| self.judge(error, "", operation()))?;
+        Ok(list.items.into_iter().filter_map(|object| self.known_slot(object)).collect())
+    }
+
+    fn known_slot(&self, object: DeserializeGuard<HostAlert>) -> Option<KnownSlot> {
+        let name = object.name_any();
+        let slot = self.slot_of(&name)?;
+        match object.0 {
+            Ok(alert) => {
+                let read_up_to = alert.annotations().get(READ_UP_TO).and_then(|text| text.parse().ok());
+                Some(KnownSlot { slot, spec: alert.spec, read_up_to })
+            }
+            Err(error) => {
+                tracing::warn!(host_alert = name, %error, "A HostAlert of this node cannot be read; its slot begins anew");
+                None
+            }
+        }
+    }
+
+    /// Writes one HostAlert. Writing the same twice changes nothing.
+    pub(super) async fn write(&self, delivery: &Delivery) -> Result<(), DeliverError> {
+        let name = self.object_name(delivery.write.slot);
+        let operation = || format!("take HostAlert {name}");
+        let annotations: BTreeMap<&str, String> = delivery.read_up_to.iter().map(|position| (READ_UP_TO, position.to_string())).collect();
+        let object = json!({
+            "apiVersion": HostAlert::api_version(&()),
+            "kind": HostAlert::kind(&()),
+            "metadata": {"name": name, "annotations": annotations},
+            "spec": delivery.write.spec,
+        });
+        let api: Api<DeserializeGuard<HostAlert>> = Api::all(self.client.clone());
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let answer = timeout(ANSWER_TIMEOUT, api.patch(&name, &params, &Patch::Apply(object))).await;
+        match answer {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(self.judge(error, &name, operation())),
+            Err(_) => Err(DeliverError::NoAnswer { operation: operation() }),
+        }
+    }
+
+    fn judge(&self, source: kube::Error, name: &str, operation: String) -> DeliverError {
+        let code = if let kube::Error::Api(status) = &source { status.code } else { 0 };
+        match code {
+            400 | 422 => DeliverError::Refused { name: name.to_owned(), source },
+            401 => DeliverError::Unauthenticated { node: self.node.clone(), source },
+            403 => DeliverError::Forbidden { node: self.node.clone(), operation, source },
+            404 => DeliverError::NoKind { source },
+            _ => DeliverError::Away { operation, source },
+        }
+    }
+}

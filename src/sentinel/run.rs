@@ -1,0 +1,338 @@
+//! `sidestep-sentinel run`: one task that reads, sends one HostAlert at a time, saves the checkpoint, and waits for the next reason to do so.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, timeout};
+
+use super::alerts::{Alerts, Delivery, State};
+use super::args::RunCommand;
+use super::deliver::{ConnectError, DeliverError, Reporter};
+use crate::alert::parse::Format;
+use crate::clock::Clock;
+use crate::tail::checkpoint::{Checkpoint, CheckpointError, StateFolder};
+use crate::tail::wake::Wake;
+use crate::tail::{Start, TailError, Tailer};
+
+/// How long the last deliveries may take after SIGTERM.
+const FAREWELL: Duration = Duration::from_secs(4);
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+
+/// Why the program cannot run.
+#[derive(Debug, Error)]
+pub(super) enum RunError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Tail(#[from] TailError),
+    #[error("Cannot start: the operating system gives no runtime or no signals")]
+    System { source: io::Error },
+}
+
+/// A finished delivery.
+type Delivered = (Delivery, Result<(), DeliverError>);
+
+/// Runs until SIGTERM or SIGINT.
+pub(super) fn run(command: &RunCommand) -> Result<(), RunError> {
+    let system = |source| RunError::System { source };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)?;
+    runtime.block_on(async {
+        let stop = Stop { term: signal(SignalKind::terminate()).map_err(system)?, int: signal(SignalKind::interrupt()).map_err(system)? };
+        follow(command, &Clock::system(), stop).await
+    })
+}
+
+struct Stop {
+    term: Signal,
+    int: Signal,
+}
+
+impl Stop {
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
+}
+
+async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop) -> Result<(), RunError> {
+    let state = StateFolder::open(&command.state_dir)?;
+    let reporter = Reporter::new(&command.node, command.kubeconfig.as_deref()).await?;
+    let checkpoint = load(&state);
+    // Where reading begins is decided now, not when the API server answers: what is written meanwhile is new.
+    let from = checkpoint.as_ref().map(|checkpoint| (&checkpoint.position, checkpoint.saved_at));
+    let (tailer, start) = Tailer::start(&command.eve, from, clock.monotonic())?;
+    announce(command, &start);
+    let known = tokio::select! {
+        known = read_slots(&reporter) => known,
+        () = stop.asked() => return Ok(()),
+    };
+    tracing::info!(node = command.node, host_alerts = known.len(), "The API server answers; reading begins");
+    let (wake, no_notice) = Wake::new(&command.eve);
+    if let Some(error) = no_notice {
+        tracing::warn!("{:#}", anyhow::Error::from(error));
+    }
+    let alerts = Alerts::new(&command.node, Format::SuricataEve, tailer, checkpoint, known);
+    let mut sentinel =
+        Sentinel { clock, state, reporter, alerts, wake, sending: FuturesUnordered::new(), retry: Retry::default(), trouble: Trouble::default() };
+    sentinel.run(&mut stop).await;
+    sentinel.say_farewell().await;
+    Ok(())
+}
+
+fn load(state: &StateFolder) -> Option<Checkpoint> {
+    match state.load() {
+        Ok(checkpoint) => checkpoint,
+        Err(error) => {
+            tracing::error!("{:#}. Reading starts at the end of the file: alerts written since the last stop are not told", anyhow::Error::from(error));
+            None
+        }
+    }
+}
+
+fn announce(command: &RunCommand, start: &Start) {
+    let (node, eve) = (&command.node, command.eve.display());
+    match start {
+        Start::Awaiting => tracing::info!(node, %eve, "Waiting for the alert file; it will be read from its beginning"),
+        Start::AtEnd { offset } => {
+            tracing::info!(node, %eve, offset_bytes = offset, "Following the alert file from its end, because there is no checkpoint: what it holds already is not told")
+        }
+        Start::Resumed { offset, files } => tracing::info!(node, %eve, offset_bytes = offset, files, "Following the alert file on from the checkpoint"),
+        Start::Lost { files } => {
+            tracing::warn!(node, %eve, files, "The file that the checkpoint names is gone, and with it what was not read of it; following from the beginning of what was written since")
+        }
+    }
+}
+
+/// Reads this node's slots, however long the API server takes to answer.
+async fn read_slots(reporter: &Reporter) -> Vec<super::alerts::KnownSlot> {
+    let mut retry = Retry::default();
+    loop {
+        match reporter.read_slots().await {
+            Ok(known) => return known,
+            Err(error) => {
+                let wait = retry.fail(Duration::ZERO);
+                tracing::warn!(retry_in_ms = wait.as_millis(), "{:#}; nothing is read before, and nothing is lost", anyhow::Error::from(error));
+                sleep(wait).await;
+            }
+        }
+    }
+}
+
+/// When to try again: twice as late each time, up to a bound.
+#[derive(Debug, Default)]
+struct Retry {
+    wait: Option<Duration>,
+    not_before: Duration,
+}
+
+impl Retry {
+    fn fail(&mut self, now: Duration) -> Duration {
+        let wait = self.wait.map_or(FIRST_RETRY, |wait| (wait * 2).min(LAST_RETRY));
+        self.wait = Some(wait);
+        self.not_before = now + wait;
+        wait
+    }
+
+    fn is_failing(&self) -> bool {
+        self.wait.is_some()
+    }
+}
+
+/// What was complained about, so that a lasting trouble is logged once.
+#[derive(Debug, Default)]
+struct Trouble {
+    reading: bool,
+    saving: bool,
+    refused: u64,
+    rejected: u64,
+}
+
+struct Sentinel<'a> {
+    clock: &'a Clock,
+    state: StateFolder,
+    reporter: Reporter,
+    alerts: Alerts,
+    wake: Wake,
+    /// At most one.
+    sending: FuturesUnordered<Pin<Box<dyn Future<Output = Delivered>>>>,
+    retry: Retry,
+    trouble: Trouble,
+}
+
+impl Sentinel<'_> {
+    async fn run(&mut self, stop: &mut Stop) {
+        loop {
+            let state = self.read();
+            self.send();
+            self.save();
+            let pause = if state == State::More { Duration::ZERO } else { self.next_step() };
+            let changed = async {
+                if state == State::Idle {
+                    self.wake.changed().await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.asked() => return,
+                Some(done) = self.sending.next(), if !self.sending.is_empty() => self.take_answer(done),
+                () = changed => {}
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    fn read(&mut self) -> State {
+        match self.alerts.read(self.clock) {
+            Ok(state) => {
+                if std::mem::take(&mut self.trouble.reading) {
+                    tracing::info!("The alert file can be read again");
+                }
+                let rejected = self.alerts.counters().rejected;
+                if rejected > self.trouble.rejected {
+                    tracing::warn!(
+                        records = rejected - self.trouble.rejected,
+                        records_total = rejected,
+                        "Records that are no readable JSON object were skipped"
+                    );
+                    self.trouble.rejected = rejected;
+                }
+                state
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.trouble.reading, true) {
+                    tracing::warn!("{:#}; it is tried again every second", anyhow::Error::from(error));
+                }
+                State::Idle
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        let now = self.clock.monotonic();
+        if !self.sending.is_empty() || now < self.retry.not_before {
+            return;
+        }
+        if let Some(delivery) = self.alerts.due(now) {
+            self.alerts.sent(&delivery, now);
+            let reporter = self.reporter.clone();
+            self.sending.push(Box::pin(async move {
+                let answer = reporter.write(&delivery).await;
+                (delivery, answer)
+            }));
+        }
+    }
+
+    fn take_answer(&mut self, (delivery, answer): Delivered) {
+        let Delivery { write, .. } = delivery;
+        match answer {
+            Ok(()) => {
+                if self.retry.is_failing() {
+                    tracing::info!("The API server takes HostAlerts again");
+                }
+                self.retry = Retry::default();
+                self.alerts.settled(write.slot, write.spec.seq);
+                let spec = &write.spec;
+                if spec.count == 1 {
+                    tracing::info!(slot = format!("{:02x}", write.slot), rule = spec.rule_id, severity = ?spec.severity, flow = ?spec.flow, subject = spec.subject, message = spec.message, "A new series of alerts was reported");
+                } else {
+                    tracing::debug!(slot = format!("{:02x}", write.slot), seq = spec.seq, count = spec.count, "A series of alerts was reported");
+                }
+            }
+            Err(error @ DeliverError::Refused { .. }) => {
+                self.trouble.refused += 1;
+                self.alerts.settled(write.slot, write.spec.seq);
+                tracing::error!(refused_total = self.trouble.refused, "{:#}; it is given up", anyhow::Error::from(error));
+            }
+            Err(error) => {
+                let first = !self.retry.is_failing();
+                let wait = self.retry.fail(self.clock.monotonic());
+                if first {
+                    tracing::warn!(
+                        retry_in_ms = wait.as_millis(),
+                        "{:#}; it is tried again, and the alert file keeps what is not told yet",
+                        anyhow::Error::from(error)
+                    );
+                }
+            }
+        }
+    }
+
+    fn save(&mut self) {
+        if let Some(checkpoint) = self.alerts.checkpoint(self.clock) {
+            self.write_checkpoint(checkpoint);
+        }
+    }
+
+    fn write_checkpoint(&mut self, checkpoint: Checkpoint) {
+        match self.state.save(&checkpoint) {
+            Ok(()) => {
+                if std::mem::take(&mut self.trouble.saving) {
+                    tracing::info!("The position is saved again");
+                }
+                self.alerts.saved(checkpoint);
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.trouble.saving, true) {
+                    tracing::warn!("{:#}; it is tried again every second", anyhow::Error::from(error));
+                }
+            }
+        }
+    }
+
+    /// How long nothing is to be done unless something happens.
+    fn next_step(&self) -> Duration {
+        let now = self.clock.monotonic();
+        let send = if self.sending.is_empty() { self.alerts.next_due(now).map(|due| due.max(self.retry.not_before)) } else { None };
+        let save = self.alerts.has_unsaved().then(|| self.alerts.next_save()).filter(|at| *at > now);
+        let at = send.into_iter().chain(save).min();
+        at.map_or(LAST_RETRY, |at| at.saturating_sub(now))
+    }
+
+    /// Delivers what was read and saves the position, within a bound.
+    async fn say_farewell(&mut self) {
+        let deliver_all = async {
+            while let Some(done) = self.sending.next().await {
+                self.take_answer(done);
+            }
+            while let Some(delivery) = self.alerts.untold() {
+                let answer = self.reporter.write(&delivery).await;
+                let failed = answer.is_err();
+                self.take_answer((delivery, answer));
+                if failed && self.retry.is_failing() {
+                    sleep(FIRST_RETRY).await;
+                }
+            }
+        };
+        let in_time = timeout(FAREWELL, deliver_all).await.is_ok();
+        if let Some(checkpoint) = self.alerts.last_checkpoint(self.clock) {
+            self.write_checkpoint(checkpoint);
+        }
+        // A checkpoint that waited for the last deliveries may have been older than what was read since.
+        if let Some(checkpoint) = self.alerts.last_checkpoint(self.clock) {
+            self.write_checkpoint(checkpoint);
+        }
+        let counters = self.alerts.counters();
+        if in_time {
+            tracing::info!(records = counters.records, alerts = counters.alerts, "Stopped; every alert that was read is reported");
+        } else {
+            tracing::warn!(
+                records = counters.records,
+                alerts = counters.alerts,
+                "Stopped before the API server took everything; the rest is read again at the next start"
+            );
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! The tailer: which file is read next, and when one is finished.
+//!
+//! ```text
+//!            rename: a newer file has the name, and has content
+//!   current ───────────────────────────────────────────────────► the next in line (rotated files between the two, oldest first, then the new one)
+//!      │     read to its end once more, then let go
+//!      │
+//!      └── cut, or replaced content (copytruncate) ─► the rest of what was cut, if a copy beside it holds it ─► the same file from 0
+//! ```
+//!
+//! An empty new file does not end the old one: a writer goes on in the renamed file until it is told to reopen, and some create the new file only when they have something to
+//! write. Once the new file has content the writer has moved, and a last read of the old one sees all of it.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use super::file::{Filled, OpenFile};
+use super::folder;
+use super::lines::{Line, Shape};
+use super::position::Position;
+
+/// Bytes that one poll reads at most, so that the caller gets its turn.
+const POLL_BYTES: usize = 1 << 20;
+/// Records that follow an end of the file seen this recently have only just been written.
+const LIVE: Duration = Duration::from_secs(5);
+/// How far back the start of the last record is looked for.
+const LAST_RECORD_WINDOW: u64 = 1 << 20;
+/// How many finished files are remembered.
+const FINISHED: usize = 64;
+
+/// One record.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Which file of this tailer's life it is in, and the offset behind it: in the order of reading.
+    pub place: (u64, u64),
+    /// Its bytes without the newline; empty if it was too long.
+    pub bytes: &'a [u8],
+    /// How it ended.
+    pub shape: Shape,
+    /// Whether the tailer was at the end of the file when it was written.
+    pub live: bool,
+}
+
+/// Whether the caller wants more records now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// The next one.
+    More,
+    /// Enough; this one was taken.
+    Stop,
+}
+
+/// Where a poll left off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// At the end of everything.
+    Idle,
+    /// There may be more; poll again.
+    More,
+}
+
+/// How following began; each is worth a line in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// There is no such file yet; it will be read from its beginning.
+    Awaiting,
+    /// Nothing was read before: what is in the file already is left alone.
+    AtEnd {
+        /// Where reading begins.
+        offset: u64,
+    },
+    /// On from the checkpoint, through so many files.
+    Resumed {
+        /// Where reading begins in the first.
+        offset: u64,
+        /// Files to read.
+        files: usize,
+    },
+    /// The file that the checkpoint names is gone: reading begins with the files that were written to since, so many.
+    Lost {
+        /// Files to read.
+        files: usize,
+    },
+}
+
+/// Why the file cannot be read at the moment.
+#[derive(Debug, Error)]
+pub enum TailError {
+    /// The operating system says so.
+    #[error("Cannot read the alert file {}", path.display())]
+    Read {
+        /// The followed path.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+/// Follows one path.
+#[derive(Debug)]
+pub struct Tailer {
+    path: PathBuf,
+    current: Option<OpenFile>,
+    /// Files to read after the current one.
+    queue: VecDeque<OpenFile>,
+    /// The number of the current file among all that were read.
+    ordinal: u64,
+    finished: VecDeque<Position>,
+    /// When the end of everything was seen last, in monotonic time.
+    end_seen: Option<Duration>,
+}
+
+impl Tailer {
+    /// Begins to follow `path`: on from `from`, the position in the checkpoint with the time when it was saved, else at the end of the file.
+    ///
+    /// # Errors
+    /// When the file or its folder cannot be read.
+    pub fn start(path: &Path, from: Option<(&Position, Timestamp)>, now: Duration) -> Result<(Self, Start), TailError> {
+        let mut tailer = Self { path: path.to_owned(), current: None, queue: VecDeque::new(), ordinal: 0, finished: VecDeque::new(), end_seen: None };
+        let start = match from {
+            Some((position, saved_at)) => tailer.resume(position, saved_at),
+            None => tailer.start_at_end(now),
+        };
+        let start = start.map_err(|source| tailer.error(source))?;
+        Ok((tailer, start))
+    }
+
+    fn error(&self, source: io::Error) -> TailError {
+        TailError::Read { path: self.path.clone(), source }
+    }
+
+    fn start_at_end(&mut self, now: Duration) -> io::Result<Start> {
+        self.end_seen = Some(now);
+        let Some(mut file) = open_if_there(&self.path)? else { return Ok(Start::Awaiting) };
+        let offset = file.last_record_end(LAST_RECORD_WINDOW)?;
+        file.seek(offset)?;
+        self.current = Some(file);
+        Ok(Start::AtEnd { offset })
+    }
+
+    fn resume(&mut self, position: &Position, saved_at: Timestamp) -> io::Result<Start> {
+        let mut followed = open_if_there(&self.path)?;
+        let in_followed = followed.as_ref().map(|file| file.holds(position)).transpose()?.unwrap_or(false);
+        let same_inode = followed.as_ref().is_some_and(|file| file.has_inode_of(position));
+        let holder = if in_followed && same_inode { None } else { folder::holder_of(&self.path, position).or_else(none_without_folder)? };
+        // The very inode under another name comes first: two files may begin alike.
+        if in_followed && holder.as_ref().is_none_or(|file| !file.has_inode_of(position)) {
+            if let Some(file) = followed.as_mut() {
+                file.seek(position.offset)?;
+            }
+            self.current = followed;
+            return Ok(Start::Resumed { offset: position.offset, files: 1 });
+        }
+        let since = match &holder {
+            Some(file) => file.modified()?,
+            None => (saved_at.as_second(), i64::from(saved_at.subsec_nanosecond())),
+        };
+        let found = holder.is_some();
+        if let Some(mut file) = holder {
+            file.seek(position.offset)?;
+            self.queue.push_back(file);
+        }
+        self.queue_since(since, Some(position))?;
+        let files = self.queue.len();
+        self.current = self.queue.pop_front();
+        Ok(if found { Start::Resumed { offset: position.offset, files } } else { Start::Lost { files } })
+    }
+
+    /// Where reading stands: nothing before this position in reading order is needed again, given the place behind the last record that was taken.
+    #[must_use]
+    pub fn position(&self, taken: (u64, u64)) -> Option<Position> {
+        let current = self.current.as_ref()?;
+        let offset = if taken.0 == self.ordinal { taken.1.max(current.start()) } else { current.start() };
+        Some(current.position(offset))
+    }
+
+    /// The place, in reading order, of a position that an earlier process wrote; `None` when no file that is to be read holds it, so that all records come after it.
+    #[must_use]
+    pub fn place_of(&self, position: &Position) -> Option<(u64, u64)> {
+        let files = self.current.iter().chain(&self.queue);
+        let mut numbered = (self.ordinal..).zip(files);
+        numbered.find(|(_, file)| file.holds(position).unwrap_or(false)).map(|(ordinal, _)| (ordinal, position.offset))
+    }
+
+    /// Where the tailer is: no record at or before this place will come any more.
+    #[must_use]
+    pub fn passed(&self) -> (u64, u64) {
+        (self.ordinal, self.current.as_ref().map_or(0, |file| file.lines.offset()))
+    }
+
+    /// Reads on and hands each record to `each`, until it says stop, the end is reached, or much has been read. `now` is monotonic time.
+    ///
+    /// # Errors
+    /// When the file cannot be read; a later poll tries again and loses nothing.
+    pub fn poll(&mut self, now: Duration, mut each: impl FnMut(Record<'_>) -> Turn) -> Result<Progress, TailError> {
+        self.step(now, &mut each).map_err(|source| self.error(source))
+    }
+
+    fn step(&mut self, now: Duration, each: &mut dyn FnMut(Record<'_>) -> Turn) -> io::Result<Progress> {
+        let live = self.end_seen.is_some_and(|seen| now.saturating_sub(seen) <= LIVE);
+        let mut left = POLL_BYTES;
+        loop {
+            let ordinal = self.ordinal;
+            let Some(current) = self.current.as_mut() else {
+                if !self.open_followed()? {
+                    self.end_seen = Some(now);
+                    return Ok(Progress::Idle);
+                }
+                continue;
+            };
+            while let Some(line) = current.lines.next_line() {
+                if each(record(ordinal, &line, live)) == Turn::Stop {
+                    return Ok(Progress::More);
+                }
+            }
+            if left == 0 {
+                return Ok(Progress::More);
+            }
+            match current.fill()? {
+                Filled::Bytes(read) => left = left.saturating_sub(read),
+                Filled::Replaced => {
+                    if self.leave_replaced(live, each)? == Turn::Stop {
+                        return Ok(Progress::More);
+                    }
+                }
+                // The queue was empty when this end was seen: so the old file is read once more after the new one was seen to have content.
+                Filled::End if self.queue.is_empty() => {
+                    if !self.look_for_newer()? {
+                        self.end_seen = Some(now);
+                        return Ok(Progress::Idle);
+                    }
+                }
+                Filled::End => {
+                    if self.finish_current(live, each) == Turn::Stop {
+                        return Ok(Progress::More);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Opens the followed path as the next file. False when it is not there.
+    fn open_followed(&mut self) -> io::Result<bool> {
+        self.current = open_if_there(&self.path)?;
+        Ok(self.current.is_some())
+    }
+
+    /// Whether another file with content has taken the name; then it is in the queue, behind those that had it in between.
+    fn look_for_newer(&mut self) -> io::Result<bool> {
+        let Some(current) = &self.current else { return Ok(false) };
+        let metadata = match fs::metadata(&self.path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if current.is(&metadata) || !metadata.is_file() || metadata.len() == 0 {
+            return Ok(false);
+        }
+        let (since, position) = (current.modified()?, current.position(current.lines.read_offset()));
+        self.queue_since(since, Some(&position))?;
+        Ok(!self.queue.is_empty())
+    }
+
+    /// Queues the neighbours written since, and the followed file.
+    fn queue_since(&mut self, since: folder::Moment, read: Option<&Position>) -> io::Result<()> {
+        let finished = &self.finished;
+        let is_read = |file: &OpenFile| finished.iter().chain(read).any(|position| file.matches(position).unwrap_or(false));
+        let between = folder::written_after(&self.path, since, is_read).or_else(|error| none_without_folder(error).map(|_| Vec::new()))?;
+        self.queue.extend(between);
+        self.queue.extend(open_if_there(&self.path)?);
+        Ok(())
+    }
+
+    /// The current file has come to its end for good. A record without a newline is told as it is.
+    fn finish_current(&mut self, live: bool, each: &mut dyn FnMut(Record<'_>) -> Turn) -> Turn {
+        let Some(mut old) = self.current.take() else { return Turn::More };
+        let turn = old.lines.finish().map_or(Turn::More, |line| each(record(self.ordinal, &line, live)));
+        self.remember(old.position(old.lines.offset()));
+        self.current = self.queue.pop_front();
+        self.ordinal += 1;
+        turn
+    }
+
+    /// The current file's content was cut or replaced. What was not read of it may be in the copy that the rotation made.
+    fn leave_replaced(&mut self, live: bool, each: &mut dyn FnMut(Record<'_>) -> Turn) -> io::Result<Turn> {
+        let Some(current) = &self.current else { return Ok(Turn::More) };
+        let again = current.reopened()?;
+        let position = current.position(current.lines.offset());
+        let copy = folder::holder_of(&self.path, &position).or_else(none_without_folder)?.filter(|copy| !copy.has_inode_of(&position));
+        self.queue.push_front(again);
+        if let Some(mut copy) = copy {
+            copy.seek(position.offset)?;
+            self.current = Some(copy);
+            self.ordinal += 1;
+            return Ok(Turn::More);
+        }
+        Ok(self.finish_current(live, each))
+    }
+
+    fn remember(&mut self, position: Position) {
+        if self.finished.len() == FINISHED {
+            self.finished.pop_front();
+        }
+        self.finished.push_back(position);
+    }
+}
+
+fn record<'a>(ordinal: u64, line: &Line<'a>, live: bool) -> Record<'a> {
+    Record { place: (ordinal, line.end()), bytes: line.bytes, shape: line.shape, live }
+}
+
+fn open_if_there(path: &Path) -> io::Result<Option<OpenFile>> {
+    match OpenFile::open(path, 0) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other,
+    }
+}
+
+/// A folder that does not exist holds no file.
+fn none_without_folder(error: io::Error) -> io::Result<Option<OpenFile>> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(None) } else { Err(error) }
+}
