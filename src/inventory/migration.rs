@@ -74,7 +74,7 @@ impl RowStatus {
         }
     }
 
-    /// Whether Nova will not change this row of a live migration any more.
+    /// Whether this live migration has ended. The word may still change once: when a preparation fails, Nova 34 writes `error`, undoes it, and then writes `failed`.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Completed | Self::Failed | Self::Error | Self::Cancelled)

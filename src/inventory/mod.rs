@@ -29,7 +29,8 @@ pub struct HostView {
     pub services: Vec<ComputeService>,
     /// All servers of all projects on this host, in no particular order.
     pub servers: Vec<Server>,
-    /// Migration rows that touch this host as source or destination and whose record is not final, plus the final ones of servers asked for.
+    /// Migration rows that touch this host as source or destination, newest first: the newest 1,000 at least, so that an attempt is found again after a restart, and those of
+    /// them that were open at an earlier look.
     pub migrations: Vec<NovaMigration>,
     /// Consumers that hold an allocation on this host's resource provider in Placement. Absent when Placement was not asked in this look.
     pub consumers: Option<Vec<uuid::Uuid>>,
