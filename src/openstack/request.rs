@@ -104,19 +104,19 @@ fn certificates(cloud: &str, pem: &[u8]) -> Result<Vec<Certificate>, ConnectErro
 pub(super) struct Answer {
     operation: String,
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    headers: HeaderMap,
     body: Vec<u8>,
 }
 
 impl Answer {
     /// The service's id of this request.
     pub(super) fn request_id(&self) -> Option<String> {
-        REQUEST_ID_HEADERS.iter().find_map(|name| self.header(name))
+        // An id is about 40 characters; anything much longer is not one.
+        REQUEST_ID_HEADERS.iter().find_map(|name| self.header(name).filter(|id| id.len() <= 255))
     }
 
     pub(super) fn header(&self, name: &str) -> Option<String> {
-        // An id is about 40 characters; anything much longer is not one.
-        self.headers.get(name)?.to_str().ok().filter(|text| text.len() <= 255).map(str::to_owned)
+        self.headers.get(name)?.to_str().ok().map(str::to_owned)
     }
 
     /// The body as JSON of this shape; anything else is not the service's answer.

@@ -28,6 +28,9 @@ const RENEW_BEFORE: Duration = Duration::from_secs(120);
 /// How long a token that is nearly over is used on when Keystone does not answer, before it is asked again.
 const KEYSTONE_AWAY: Duration = Duration::from_secs(10);
 
+/// How long a refusal of the credential holds without asking again: some Keystones lock a user after a few wrong passwords, and a new credential comes with a new session anyway.
+const REFUSAL_HOLDS: Duration = Duration::from_secs(15);
+
 /// Proof of who Sidestep is.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
@@ -42,7 +45,14 @@ pub(super) struct Session {
     auth_url: Url,
     credentials: Credentials,
     clock: Clock,
-    held: Mutex<Option<Held>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: Option<Held>,
+    /// Until when, on the monotonic clock, and why the credential counts as refused.
+    refused: Option<(Duration, Fault)>,
 }
 
 #[derive(Debug)]
@@ -70,46 +80,76 @@ pub(super) struct Named {
 
 impl Session {
     pub(super) fn new(config: &CloudConfig, clock: Clock) -> Self {
-        Self { auth_url: config.auth_url.clone(), credentials: config.credentials.clone(), clock, held: Mutex::new(None) }
+        Self { auth_url: config.auth_url.clone(), credentials: config.credentials.clone(), clock, state: Mutex::default() }
     }
 
     /// Authenticates anew and keeps the token.
     pub(super) async fn login(&self, http: &Http) -> Result<Grant, Fault> {
-        let mut held = self.held.lock().await;
-        self.authenticate(http, &mut held).await
+        let mut state = self.state.lock().await;
+        self.authenticate(http, &mut state).await.map(|(_, grant)| grant)
     }
 
     /// A token that is good for a while.
     pub(super) async fn token(&self, http: &Http) -> Result<Token, Fault> {
         // One caller renews, the others wait for its result here.
-        let mut held = self.held.lock().await;
+        let mut state = self.state.lock().await;
         let now = self.clock.monotonic();
-        if let Some(current) = held.as_mut().filter(|current| now < current.ends_at) {
-            if now < current.renew_at {
-                return Ok(current.token.clone());
-            }
-            current.renew_at = now + KEYSTONE_AWAY;
-            let old = current.token.clone();
-            return match self.authenticate(http, &mut held).await {
-                Err(fault) if fault.kind() == FaultKind::Unauthorized => Err(fault),
-                Err(_) => Ok(old),
-                Ok(_) => newest(&held, &self.auth_url),
-            };
+        let Some(held) = state.held.as_mut().filter(|held| now < held.ends_at) else {
+            return self.authenticate(http, &mut state).await.map(|(token, _)| token);
+        };
+        let old = held.token.clone();
+        if now < held.renew_at {
+            return Ok(old);
         }
-        self.authenticate(http, &mut held).await?;
-        newest(&held, &self.auth_url)
+        held.renew_at = now + KEYSTONE_AWAY;
+        match self.authenticate(http, &mut state).await {
+            Ok((token, _)) => Ok(token),
+            Err(fault) if fault.kind() == FaultKind::Unauthorized => Err(fault),
+            Err(_) => Ok(old),
+        }
     }
 
     /// A token other than `refused`, which a service did not accept.
     pub(super) async fn after_refusal(&self, http: &Http, refused: &Token) -> Result<Token, Fault> {
-        let mut held = self.held.lock().await;
-        if held.as_ref().is_none_or(|current| current.token.serial == refused.serial) {
-            self.authenticate(http, &mut held).await?;
+        let mut state = self.state.lock().await;
+        match &state.held {
+            Some(held) if held.token.serial != refused.serial => Ok(held.token.clone()),
+            _ => self.authenticate(http, &mut state).await.map(|(token, _)| token),
         }
-        newest(&held, &self.auth_url)
     }
 
-    async fn authenticate(&self, http: &Http, held: &mut Option<Held>) -> Result<Grant, Fault> {
+    async fn authenticate(&self, http: &Http, state: &mut State) -> Result<(Token, Grant), Fault> {
+        let now = self.clock.monotonic();
+        if let Some((until, fault)) = &state.refused
+            && now < *until
+        {
+            return Err(fault.clone());
+        }
+        match self.ask_keystone(http).await {
+            Ok((header, grant)) => {
+                let life = grant.lifetime();
+                let serial = state.held.as_ref().map_or(0, |held| held.token.serial) + 1;
+                let token = Token { header, serial };
+                // A token of a few minutes is renewed at three quarters of its life.
+                let renew_after = life.saturating_sub(RENEW_BEFORE).max(life * 3 / 4);
+                state.held = Some(Held { token: token.clone(), renew_at: now + renew_after, ends_at: now + life });
+                state.refused = None;
+                Ok((token, grant))
+            }
+            Err(fault) => {
+                if fault.kind() == FaultKind::Unauthorized {
+                    state.refused = Some((now + REFUSAL_HOLDS, fault.clone()));
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    async fn ask_keystone(&self, http: &Http) -> Result<(HeaderValue, Grant), Fault> {
+        #[derive(Deserialize)]
+        struct Body {
+            token: Grant,
+        }
         let operation = format!("get a token from Keystone at {}", self.auth_url);
         let body = json!({"auth": auth_body(&self.credentials)});
         let mut retries = Retries::default();
@@ -120,30 +160,17 @@ impl Session {
                 other => break other?,
             }
         };
-        #[derive(Deserialize)]
-        struct Body {
-            token: Grant,
-        }
-        let grant = answer.parse::<Body>()?.token;
-        let header = answer.headers.get("x-subject-token").and_then(|value| value.to_str().ok()).and_then(secret_header);
-        let header = header.ok_or_else(|| Fault::foreign(&*operation, "no X-Subject-Token in the answer"))?;
-        let life = lifetime(&grant).ok_or_else(|| Fault::foreign(&*operation, "the token ends before it begins"))?;
-        let now = self.clock.monotonic();
-        let serial = held.as_ref().map_or(0, |held| held.token.serial) + 1;
-        // A token of a few minutes is renewed at three quarters of its life.
-        let renew_after = life.saturating_sub(RENEW_BEFORE).max(life * 3 / 4).min(life.saturating_sub(Duration::from_secs(1)));
-        *held = Some(Held { token: Token { header, serial }, renew_at: now + renew_after, ends_at: now + life });
-        Ok(grant)
+        let header = answer.header("x-subject-token").as_deref().and_then(secret_header);
+        let header = header.ok_or_else(|| Fault::foreign(operation, "no X-Subject-Token in the answer"))?;
+        Ok((header, answer.parse::<Body>()?.token))
     }
 }
 
-fn newest(held: &Option<Held>, auth_url: &Url) -> Result<Token, Fault> {
-    held.as_ref().map(|held| held.token.clone()).ok_or_else(|| Fault::foreign(format!("get a token from Keystone at {auth_url}"), "no token"))
-}
-
-/// Both stamps are Keystone's, so that a difference between its clock and ours does not matter.
-fn lifetime(grant: &Grant) -> Option<Duration> {
-    Duration::try_from(grant.expires_at.duration_since(grant.issued_at)).ok().filter(|life| !life.is_zero())
+impl Grant {
+    /// Both stamps are Keystone's, so that a difference between its clock and ours does not matter. A token without life is asked for anew at each call.
+    fn lifetime(&self) -> Duration {
+        Duration::try_from(self.expires_at.duration_since(self.issued_at)).unwrap_or_default()
+    }
 }
 
 fn auth_body(credentials: &Credentials) -> Value {

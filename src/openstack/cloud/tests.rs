@@ -120,6 +120,27 @@ async fn a_refused_token_is_replaced_once_and_the_call_repeated() {
 }
 
 #[tokio::test]
+async fn a_refused_credential_is_not_tried_at_every_call() {
+    let canned = Canned::start(|asked, before| match asked.path.as_str() {
+        TOKENS if before == 0 => usual(),
+        TOKENS => Reply::Json(401, json!({"error": {"message": "no"}})),
+        _ => usual(),
+    })
+    .await;
+    let clock = Clock::manual(Timestamp::UNIX_EPOCH);
+    let cloud = Cloud::connect(&canned.config(), clock.clone()).await.unwrap();
+    clock.advance(Duration::from_secs(3_600));
+    let logins = || canned.lines().iter().filter(|line| line.contains(TOKENS)).count();
+    for _ in 0..5 {
+        assert_eq!(get(&cloud).await.unwrap_err().kind(), FaultKind::Unauthorized);
+    }
+    assert_eq!(logins(), 2);
+    clock.advance(Duration::from_secs(15));
+    assert_eq!(get(&cloud).await.unwrap_err().kind(), FaultKind::Unauthorized);
+    assert_eq!(logins(), 3);
+}
+
+#[tokio::test]
 async fn a_second_401_is_the_answer() {
     let canned = Canned::start(thing(|_| Reply::Json(401, json!({"error": {"message": "no"}})))).await;
     let cloud = canned.cloud().await;

@@ -94,13 +94,20 @@ impl Poller {
                     (Ok(_), Err(fault)) => state.keep_error(&host, PollError { at: ended_at, fault: fault.clone() }),
                 }
             }
+            let was_failing = state.services_error.is_some();
             match services {
                 Ok(services) => {
                     state.services = Some(services);
                     state.services_error = None;
+                    if was_failing {
+                        tracing::info!(cloud = self.cloud.name(), "The compute services of the cloud can be listed again.");
+                    }
                 }
                 Err(fault) => {
-                    tracing::warn!(cloud = self.cloud.name(), reason = fault.category(), error = %fault, "The compute services of the cloud could not be listed.");
+                    // Said once, not at every tick of an outage.
+                    if !was_failing {
+                        tracing::warn!(cloud = self.cloud.name(), reason = fault.category(), error = %fault, "The compute services of the cloud cannot be listed.");
+                    }
                     state.services_error = Some(PollError { at: ended_at, fault });
                 }
             }
