@@ -22,7 +22,7 @@ use crate::clock::Clock;
 ///
 /// It has no way to write:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// async fn observe(cloud: sidestep::openstack::Cloud, server: sidestep::inventory::ServerId) {
 ///     cloud.live_migrate(server).await;
 /// }
@@ -30,7 +30,7 @@ use crate::clock::Clock;
 ///
 /// and the type that writes cannot be had without a permit of the mode gate:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0308
 /// fn observe(cloud: sidestep::openstack::Cloud) -> sidestep::openstack::CloudControl {
 ///     sidestep::openstack::CloudControl::new(cloud, None)
 /// }
