@@ -1,6 +1,7 @@
 //! Placement: who holds an allocation on a host. A host is empty when nobody does, not only when its server list is: while a server migrates, the source is held by the migration's UUID.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -31,13 +32,51 @@ struct Allocations {
     allocations: BTreeMap<Uuid, IgnoredAny>,
 }
 
+/// The resource providers of the hosts that were asked about.
+#[derive(Debug, Default)]
+pub(super) struct KnownProviders(Mutex<HashMap<HostName, Vec<Uuid>>>);
+
+impl KnownProviders {
+    fn get(&self, host: &HostName) -> Option<Vec<Uuid>> {
+        self.lock().get(host).cloned()
+    }
+
+    fn keep(&self, host: &HostName, providers: Vec<Uuid>) {
+        self.lock().insert(host.clone(), providers);
+    }
+
+    fn forget(&self, host: &HostName) {
+        self.lock().remove(host);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<HostName, Vec<Uuid>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Cloud {
     /// The consumers that hold something on a host, sorted: servers and migrations by their UUID.
     ///
-    /// The resource provider is found through Nova's hypervisor of that service host: its name in Placement is the hypervisor's, which may differ from the host's.
+    /// The resource provider is found through Nova's hypervisor of that service host: its name in Placement is the hypervisor's, which may differ from the host's. Nova can only list all
+    /// hypervisors, so what was found is kept until Placement does not know it any more.
     pub async fn allocations(&self, host: &HostName) -> Result<Vec<Uuid>, Fault> {
+        let known = self.known_providers().get(host);
+        let providers = match known {
+            Some(providers) => providers,
+            None => self.find_providers(host).await?,
+        };
+        let consumers = self.consumers_of(host, &providers).await;
+        match &consumers {
+            Ok(_) => self.known_providers().keep(host, providers),
+            Err(fault) if fault.kind() == FaultKind::NotFound => self.known_providers().forget(host),
+            Err(_) => {}
+        }
+        consumers
+    }
+
+    async fn consumers_of(&self, host: &HostName, providers: &[Uuid]) -> Result<Vec<Uuid>, Fault> {
         let mut consumers = Vec::new();
-        for provider in self.providers(host).await? {
+        for provider in providers {
             let operation = format!("list the allocations on host {host} (resource provider {provider})");
             let path = ["resource_providers", &provider.to_string(), "allocations"];
             let answer = self.get(self.placement(), &operation, &path, &[]).await?;
@@ -48,7 +87,7 @@ impl Cloud {
         Ok(consumers)
     }
 
-    async fn providers(&self, host: &HostName) -> Result<Vec<Uuid>, Fault> {
+    async fn find_providers(&self, host: &HostName) -> Result<Vec<Uuid>, Fault> {
         let operation = format!("find the hypervisor of host {host}");
         let nova = self.nova().speaking("compute", WITHOUT_UPTIME);
         let hypervisors: Vec<Hypervisor> = self.list(&nova, &operation, &["os-hypervisors", "detail"], &[], "hypervisors").await?;
