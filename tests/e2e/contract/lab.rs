@@ -1,0 +1,254 @@
+//! The clouds that the contract is tried on, and what a behaviour needs besides the client: servers that are there, and a way to steer their migrations.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use sidestep::clock::Clock;
+use sidestep::gate::permit_writes;
+use sidestep::inventory::{HostName, NovaMigration, Server, ServerId};
+use sidestep::openstack::{Cloud, CloudControl, MigrationFilter, PostOutcome, clouds_yaml};
+use sidestep::simulator::{Knobs, ServerSettings, Settings, Simulator, VmState};
+use tokio::process::Command;
+
+/// How long a condition may take on a busy machine before the test gives up.
+const PATIENCE: Duration = Duration::from_secs(90);
+const GLANCE: Duration = Duration::from_millis(100);
+/// The simulator's time runs faster than the real one's.
+const SPEED: f64 = 8.0;
+
+/// A cloud with the hosts `cmp-1`, `cmp-2` and `cmp-3`, of which each copies one server at a time. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Lab {
+    pub(super) cloud: Cloud,
+    pub(super) control: CloudControl,
+    backend: Backend,
+}
+
+/// What does to the cloud what its client cannot.
+#[derive(Clone)]
+enum Backend {
+    Simulator(Arc<Simulator>),
+    /// The run folder of `servers/nova`.
+    Nova(PathBuf),
+}
+
+/// Whose migrations are steered.
+#[derive(Clone, Copy)]
+pub(super) enum Whose {
+    Everybodys,
+    Servers(ServerId),
+}
+
+/// How a server is at first.
+#[derive(Clone, Copy)]
+pub(super) enum Initial {
+    Active,
+    Paused,
+    Stopped,
+}
+
+/// A migration that was asked for.
+pub(super) struct Posted {
+    pub(super) server: ServerId,
+    pub(super) request_id: String,
+    /// The highest id of the server's rows before.
+    pub(super) highest_before: u64,
+}
+
+pub(super) fn host(number: usize) -> HostName {
+    HostName(format!("cmp-{number}"))
+}
+
+impl Lab {
+    /// A simulator of its own.
+    pub(super) async fn simulated() -> Self {
+        let simulator = Simulator::start(Settings { speed: SPEED, ..Settings::default() }).await.unwrap();
+        let text = simulator.clouds_yaml();
+        Self::connect(text.as_bytes(), "simulator", Backend::Simulator(Arc::new(simulator))).await
+    }
+
+    async fn connect(clouds: &[u8], name: &str, backend: Backend) -> Self {
+        let config = clouds_yaml::parse(clouds, name, None).unwrap();
+        let cloud = Cloud::connect(&config, Clock::system()).await.unwrap();
+        let control = CloudControl::new(cloud.clone(), permit_writes(true).unwrap());
+        Self { cloud, control, backend }
+    }
+
+    /// The simulator behind it.
+    pub(super) fn simulator(&self) -> &Simulator {
+        match &self.backend {
+            Backend::Simulator(simulator) => simulator,
+            Backend::Nova(_) => panic!("this cloud is no simulator"),
+        }
+    }
+
+    /// Servers on a host, there and idle when this returns.
+    pub(super) async fn boot(&self, host: &HostName, initial: Initial, count: usize) -> Vec<ServerId> {
+        match &self.backend {
+            Backend::Simulator(simulator) => {
+                let state = match initial {
+                    Initial::Active => VmState::Active,
+                    Initial::Paused => VmState::Paused,
+                    Initial::Stopped => VmState::Shutoff,
+                };
+                let wanted = ServerSettings { id: None, name: "server".into(), host: host.0.clone(), state, ram_mb: 512, vcpus: 1, project: "demo".into() };
+                (0..count).map(|_| ServerId(simulator.cloud(|cloud| cloud.boot(&wanted)).unwrap())).collect()
+            }
+            Backend::Nova(run) => {
+                let state = match initial {
+                    Initial::Active => "active",
+                    Initial::Paused => "paused",
+                    Initial::Stopped => "shutoff",
+                };
+                let count = count.to_string();
+                let printed = script("cloud", &["boot"], run, &["--host", host.as_str(), "--flavor", "tiny", "--state", state, "--count", &count]).await;
+                printed.lines().map(|line| ServerId(line.parse().unwrap())).collect()
+            }
+        }
+    }
+
+    pub(super) async fn boot_one(&self, host: &HostName, initial: Initial) -> ServerId {
+        self.boot(host, initial, 1).await[0]
+    }
+
+    /// Steers migrations from now on, also those that run; the words are those of the real Nova's driver (`servers/nova/README.md`).
+    pub(super) async fn steer(&self, whose: Whose, knobs: Value) {
+        match &self.backend {
+            Backend::Simulator(simulator) => {
+                let knobs: Knobs = serde_json::from_value(knobs).unwrap();
+                simulator.cloud(|cloud| cloud.set_knobs(&whose.name(), Some(knobs)));
+            }
+            Backend::Nova(run) => {
+                let file = run.join("sim/ctl").join(format!("{}.json", whose.name()));
+                let unfinished = file.with_extension("new");
+                std::fs::write(&unfinished, knobs.to_string()).unwrap();
+                std::fs::rename(unfinished, file).unwrap();
+            }
+        }
+    }
+
+    /// Lets them go on as usual.
+    pub(super) async fn let_go(&self, whose: Whose) {
+        self.steer(whose, serde_json::json!({})).await;
+    }
+
+    /// Three enabled hosts without servers.
+    pub(super) async fn reset(&self) {
+        match &self.backend {
+            Backend::Simulator(_) => {}
+            Backend::Nova(run) => drop(script("cloud", &["reset"], run, &[]).await),
+        }
+    }
+
+    /// Asks for a live migration, which Nova must accept.
+    pub(super) async fn migrate(&self, server: ServerId) -> Posted {
+        let highest_before = self.rows(server).await.iter().map(|row| row.id).max().unwrap_or_default();
+        match self.control.live_migrate(server).await {
+            PostOutcome::Accepted { request_id } => Posted { server, request_id: request_id.expect("a request id"), highest_before },
+            other => panic!("the live migration of {server} was not accepted: {other:?}"),
+        }
+    }
+
+    /// The server's migration rows, newest first.
+    pub(super) async fn rows(&self, server: ServerId) -> Vec<NovaMigration> {
+        self.cloud.migrations(&MigrationFilter { server: Some(server), ..MigrationFilter::default() }).await.unwrap()
+    }
+
+    pub(super) async fn server(&self, server: ServerId) -> Server {
+        self.cloud.server(server).await.unwrap().expect("the server exists")
+    }
+
+    /// The row of a migration, as soon as it is there and as wanted.
+    pub(super) async fn row_when(&self, posted: &Posted, what: &str, wanted: impl Fn(&NovaMigration) -> bool) -> NovaMigration {
+        eventually(&format!("the row of {} to be {what}", posted.server), async || {
+            let rows = self.rows(posted.server).await;
+            let row = rows.into_iter().find(|row| row.id > posted.highest_before);
+            row.ok_or_else(|| "no row".to_owned()).and_then(|row| if wanted(&row) { Ok(row) } else { Err(format!("{row:?}")) })
+        })
+        .await
+    }
+
+    /// The final row of a migration and its server when nothing is being done with it any more: Nova writes the two one after the other, in no promised order.
+    pub(super) async fn settled(&self, posted: &Posted) -> (NovaMigration, Server) {
+        let row = self.row_when(posted, "final", |row| row.status.is_final()).await;
+        let server = eventually(&format!("server {} to have no task", posted.server), async || {
+            let server = self.server(posted.server).await;
+            if server.task_state.is_none() { Ok(server) } else { Err(format!("{server:?}")) }
+        })
+        .await;
+        (row, server)
+    }
+}
+
+impl Whose {
+    fn name(self) -> String {
+        match self {
+            Self::Everybodys => "default".to_owned(),
+            Self::Servers(server) => server.to_string(),
+        }
+    }
+}
+
+/// Looks again and again until it finds what it waits for; says what it saw last when it gives up.
+pub(super) async fn eventually<T, F: Future<Output = Result<T, String>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let mut glances = tokio::time::interval(GLANCE);
+    let mut seen = String::new();
+    let waited = tokio::time::timeout(PATIENCE, async {
+        loop {
+            glances.tick().await;
+            match look().await {
+                Ok(found) => return found,
+                Err(other) => seen = other,
+            }
+        }
+    });
+    match waited.await {
+        Ok(found) => found,
+        Err(_) => panic!("waited {PATIENCE:?} for {what}; last seen: {seen}"),
+    }
+}
+
+/// A Nova that the project's scripts started for this test. It stops when dropped.
+pub(super) struct RealNova {
+    run: PathBuf,
+}
+
+impl RealNova {
+    pub(super) async fn start() -> Self {
+        let nova = Self { run: Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("contract-nova-{}", std::process::id())) };
+        script("up", &[], &nova.run, &[]).await;
+        nova
+    }
+
+    pub(super) async fn lab(&self) -> Lab {
+        let clouds = std::fs::read(self.run.join("clouds.yaml")).unwrap();
+        Lab::connect(&clouds, "e2e", Backend::Nova(self.run.clone())).await
+    }
+}
+
+impl Drop for RealNova {
+    fn drop(&mut self) {
+        // What a failed start has left, `up` has stopped itself; then this fails, and nothing is lost.
+        drop(std::process::Command::new(scripts().join("down")).arg(&self.run).status());
+        if !std::thread::panicking() {
+            // The databases are large; the logs are wanted only after a failure.
+            drop(std::fs::remove_dir_all(&self.run));
+        }
+    }
+}
+
+fn scripts() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/servers/nova")
+}
+
+/// Runs one of the scripts of `servers/nova`; returns what it printed.
+async fn script(name: &str, verb: &[&str], run: &Path, arguments: &[&str]) -> String {
+    let path = scripts().join(name);
+    let output = Command::new(&path).args(verb).arg(run).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output().await.unwrap();
+    assert!(output.status.success(), "{} {verb:?} {arguments:?}: {}", path.display(), output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
