@@ -6,13 +6,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use crate::api::HostQuarantine;
 use crate::api::condition::{Kind, OBSERVING, State, find, is_true};
-use crate::api::quarantine::TimelineEntry;
+use crate::api::quarantine::{TimelineEntry, TimelineEvent};
+use crate::api::units::Mode;
+use crate::api::{HostQuarantine, HostQuarantineStatus};
 use crate::gate::{self, Claim, Facts, Verdict};
 use crate::inventory::mark::Mark;
 use crate::inventory::{HostName, HostView};
 use crate::kubernetes::guard;
+use crate::openstack::Fault;
 use crate::operator::context::{Context, LiveCloud, Unusable};
 use crate::operator::{alerts, cloud};
 use crate::quarantine::{CloudSight, Incident, Memory, Observation, Refusal, RunFacts};
@@ -103,20 +105,35 @@ async fn look(context: &Context, quarantine: &HostQuarantine, host: &HostName, a
     if let Some(view) = live.inventory.host(host).filter(|_| !anew) {
         return Ok((live, view));
     }
-    let view = async {
-        let mut view = live.cloud.host_view(host, false).await?;
-        if view.servers.is_empty() && view.service().is_some() {
-            view.consumers = Some(live.cloud.allocations(host).await?);
-        }
-        Ok(view)
-    };
-    match view.await {
+    let view = if only_the_service_matters(quarantine) { service_view(context, &live, host).await } else { whole_view(&live, host).await };
+    match view {
         Ok(view) => Ok((live, Arc::new(view))),
         Err(fault) => Err(unusable(&fault)),
     }
 }
 
-fn unusable(fault: &crate::openstack::Fault) -> Unusable {
+/// Before the host is asked to be disabled its servers do not matter, and listing them would only delay that. The service row is read anew all the same: what stands in it is what release
+/// gives back.
+fn only_the_service_matters(quarantine: &HostQuarantine) -> bool {
+    let requested = |status: &HostQuarantineStatus| status.timeline.iter().any(|entry| entry.event == TimelineEvent::CordonRequested);
+    quarantine.spec.mode == Mode::Enforce && !quarantine.status.as_ref().is_some_and(requested)
+}
+
+async fn service_view(context: &Context, live: &LiveCloud, host: &HostName) -> Result<HostView, Fault> {
+    let begun_at = context.clock.now();
+    let services = live.cloud.services().await?.into_iter().filter(|service| service.host == *host).collect();
+    Ok(HostView { host: host.clone(), begun_at, ended_at: context.clock.now(), services, servers: Vec::new(), migrations: Vec::new(), consumers: None })
+}
+
+async fn whole_view(live: &LiveCloud, host: &HostName) -> Result<HostView, Fault> {
+    let mut view = live.cloud.host_view(host, false).await?;
+    if view.servers.is_empty() && view.service().is_some() {
+        view.consumers = Some(live.cloud.allocations(host).await?);
+    }
+    Ok(view)
+}
+
+fn unusable(fault: &Fault) -> Unusable {
     let said = fault.message().map(|text| format!(": {text}")).unwrap_or_default();
     Unusable { reason: fault.category().to_owned(), message: format!("the last look at the host failed ({}){said}; it is asked again", fault.category()) }
 }
