@@ -88,8 +88,8 @@ pub(super) struct Context {
     rests: Mutex<HashMap<String, (String, Duration)>>,
     /// By run: when its status was last written (monotonic).
     progress_writes: Mutex<HashMap<String, Duration>>,
-    /// Held while a quarantine asks its gates and writes what they said, so that no two ask at the same moment.
-    pub(super) acceptance: tokio::sync::Mutex<()>,
+    /// By cloud: whose turn it is to be accepted.
+    acceptances: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// UIDs of quarantines whose acceptance was written; the watch may not show it yet.
     accepted: Mutex<HashSet<String>>,
     /// Quarantines that were made and that the watch has not shown yet.
@@ -111,7 +111,7 @@ impl Context {
             clouds: Mutex::default(),
             memories: Mutex::default(),
             rests: Mutex::default(),
-            acceptance: tokio::sync::Mutex::default(),
+            acceptances: Mutex::default(),
             accepted: Mutex::default(),
             progress_writes: Mutex::default(),
             made: Mutex::default(),
@@ -270,6 +270,28 @@ impl Context {
     /// Whether a quarantine or an unfinished run still needs the host watched.
     pub(super) fn has_open_run(&self, cloud: &str, host: &HostName) -> bool {
         guard::all(&self.stores.runs).iter().any(|run| run.spec.cloud == cloud && run.spec.source_host == host.0 && !is_finished(run))
+    }
+}
+
+impl Context {
+    /// Lets the poller leave a host alone when its last run has ended and no quarantine is at work on it.
+    pub(super) fn unwatch_if_idle(&self, live: &LiveCloud, ended: &MigrationRun) {
+        let (cloud, host) = (&ended.spec.cloud, &ended.spec.source_host);
+        let another_run =
+            |run: &MigrationRun| run.spec.cloud == *cloud && run.spec.source_host == *host && run.metadata.name != ended.metadata.name && !is_finished(run);
+        let at_work = |quarantine: &HostQuarantine| {
+            let conditions = quarantine.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+            quarantine.spec.cloud == *cloud && quarantine.spec.host == *host && is_true(conditions, Kind::Reconciling)
+        };
+        if !guard::all(&self.stores.runs).iter().any(another_run) && !guard::all(&self.stores.quarantines).iter().any(at_work) {
+            live.inventory.unwatch_host(&HostName(host.clone()));
+        }
+    }
+
+    /// Held while a quarantine of this cloud asks its gates and writes what they said, so that no two ask at the same moment.
+    pub(super) async fn acceptance(&self, cloud: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = Arc::clone(lock(&self.acceptances).entry(cloud.to_owned()).or_default());
+        turn.lock_owned().await
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostQuarantine>>, con
     }
     let mut quarantine = act::hold(&context, quarantine.clone()).await?;
     for step in 0..STEPS {
-        let turn = if observe::is_accepted(&quarantine) { None } else { Some(context.acceptance.lock().await) };
+        let turn = if observe::is_accepted(&quarantine) { None } else { Some(context.acceptance(&quarantine.spec.cloud).await) };
         let seen = observe::observe(&context, &quarantine, step > 0).await;
         let now = context.clock.now();
         let next = decide(&seen.incident(&quarantine), &quarantine.status.clone().unwrap_or_default(), &seen.observation(), &seen.memory, now);

@@ -8,7 +8,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use serde_json::json;
 
-use super::observe::Seen;
+use super::observe::{Seen, owner};
 use super::report;
 use crate::api::condition::{Kind, is_true, shorten};
 use crate::api::run::{MigrationRunStatus, Outcome};
@@ -18,7 +18,8 @@ use crate::gate;
 use crate::kubernetes::status::{self, FIELD_MANAGER};
 use crate::migration::open_attempt;
 use crate::openstack::{CloudControl, PostOutcome};
-use crate::operator::context::{Context, owner_uid};
+use crate::operator::cloud;
+use crate::operator::context::Context;
 use crate::operator::crash::Point;
 use crate::operator::failure::{Failure, chain};
 use crate::quarantine::{Permission, permission};
@@ -81,14 +82,20 @@ fn answer(context: &Context, run: &str, mut status: MigrationRunStatus, outcome:
     status
 }
 
+/// Whether a run that is being deleted has no quarantine any more and nothing that could be followed: no attempt is open, or the cloud cannot be asked (the quarantine's own deletion
+/// has waited for it long enough).
+pub(super) fn is_orphan(context: &Context, run: &MigrationRun) -> bool {
+    let followed = run.status.as_ref().is_some_and(|status| open_attempt(status).is_some()) && cloud::usable(context, &run.spec.cloud).is_ok();
+    run.metadata.deletion_timestamp.is_some() && owner(context, run).is_none() && !followed
+}
+
 /// A run that has ended and is being deleted is let go, unless it is the record that a person deleted it in mid-drain: then it stays until the quarantine is over, so that it is not made again.
 pub(super) async fn let_go(context: &Context, run: &MigrationRun) -> Result<Action, Failure> {
     context.slots.give_back(&run.name_any());
     if run.metadata.deletion_timestamp.is_none() || !run.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(Action::await_change());
     }
-    let quarantine = context.quarantine(&run.spec.quarantine).filter(|quarantine| quarantine.metadata.uid.as_deref() == owner_uid(run));
-    let drain_goes_on = quarantine.is_some_and(|quarantine| !matches!(permission(&quarantine), Permission::Over(_)));
+    let drain_goes_on = owner(context, run).is_some_and(|quarantine| !matches!(permission(&quarantine), Permission::Over(_)));
     let left = is_true(&run.status.clone().unwrap_or_default().conditions, Kind::Succeeded);
     if drain_goes_on && !left {
         return Ok(Action::requeue(Duration::from_secs(30)));

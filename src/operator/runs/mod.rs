@@ -22,7 +22,7 @@ use super::context::{Context, is_finished};
 use super::failure::Failure;
 use crate::api::MigrationRun;
 use crate::kubernetes::guard;
-use crate::migration::{Step, decide, open_attempt};
+use crate::migration::{self, Step, decide, open_attempt};
 
 /// The net under the poller's wake-ups.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<MigrationRun>>, context: Arc<Context>) -> Result<Action, Failure> {
     context.ready().await;
     let Some(run) = guard::valid(&object) else { return Ok(Action::await_change()) };
-    if is_finished(run) {
+    if is_finished(run) || act::is_orphan(&context, run) {
         return act::let_go(&context, run).await;
     }
     let Some(seen) = observe::observe(&context, run).await else { return Ok(Action::requeue(PAUSE)) };
@@ -43,5 +43,8 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<MigrationRun>>, conte
         context.slots.give_back(&run.name_any());
     }
     report::write(&context, run, &next.status).await?;
+    if migration::is_finished(&next.status) {
+        context.unwatch_if_idle(&seen.live, run);
+    }
     Ok(Action::requeue(next.wake.unwrap_or(PAUSE).min(PAUSE)))
 }

@@ -59,7 +59,7 @@ fn run_of(object: &MigrationRun) -> Option<Run> {
 }
 
 /// The quarantine that the run names, if it is the one that owns it.
-fn owner(context: &Context, object: &MigrationRun) -> Option<HostQuarantine> {
+pub(super) fn owner(context: &Context, object: &MigrationRun) -> Option<HostQuarantine> {
     context.quarantine(&object.spec.quarantine).filter(|quarantine| quarantine.metadata.uid.as_deref() == owner_uid(object))
 }
 
