@@ -21,7 +21,7 @@ use super::units::{Bound, ClockName, Mode, Period};
     doc = "Takes one Nova compute host out of service and live-migrates every server off it. Made by a policy's decision, or by hand. Deleting it does not put the host back into service: release does.",
     selectable = ".spec.cloud",
     selectable = ".spec.host",
-    printcolumn(name = "Cloud", type_ = "string", json_path = ".spec.cloud"),
+    printcolumn(name = "Cloud", type_ = "string", json_path = ".spec.cloud", priority = 1),
     printcolumn(name = "Host", type_ = "string", json_path = ".spec.host"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Servers", type_ = "integer", json_path = ".status.progress.total"),
