@@ -3,5 +3,6 @@
 #![cfg(test)]
 
 mod contract;
+mod drain;
 mod kinds;
 mod support;

@@ -8,12 +8,14 @@ use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio, id};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
 
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::process::{Finished, finish, finish_with, show_end};
 
@@ -90,6 +92,26 @@ impl ControlPlane {
         Kubectl { program: self.env["KUBECTL"].clone().into(), kubeconfig: self.env["KUBECONFIG"].clone().into() }
     }
 
+    /// `kill`, `stop` or `start` of `kube-apiserver`, `etcd` or `kube-controller-manager`; `start` returns when it works.
+    pub(crate) fn svc(&self, verb: &str, program: &str) {
+        finish(server_script("kubernetes/svc").args([verb, program]).arg(&self.run)).ok();
+    }
+
+    /// One line of JSON for each request for an object of Sidestep's, by whomever.
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.env["AUDIT_LOG"].clone().into()
+    }
+
+    /// A kubeconfig of one of the chart's accounts, made once.
+    pub(crate) fn credential(&self, account: &str, node: Option<&str>) -> PathBuf {
+        let path = self.credential_path(account, node);
+        if path.exists() { path } else { self.kubectl_as(account, node).kubeconfig }
+    }
+
+    fn credential_path(&self, account: &str, node: Option<&str>) -> PathBuf {
+        self.run.join(format!("{account}-{}.kubeconfig", node.unwrap_or_default()))
+    }
+
     /// `kubectl` with a token of one of the chart's accounts: bound to a pod on `node`, as a sentinel has it, or to nothing.
     pub(crate) fn kubectl_as(&self, account: &str, node: Option<&str>) -> Kubectl {
         let mut token = server_script("kubernetes/token");
@@ -97,7 +119,7 @@ impl ControlPlane {
         if let Some(node) = node {
             token.args(["--node", node]);
         }
-        let kubeconfig = self.run.join(format!("{account}-{}.kubeconfig", node.unwrap_or_default()));
+        let kubeconfig = self.credential_path(account, node);
         fs::write(&kubeconfig, finish(&mut token).ok()).unwrap();
         Kubectl { program: self.env["KUBECTL"].clone().into(), kubeconfig }
     }
@@ -127,6 +149,48 @@ impl Drop for ControlPlane {
         }
         drop(self.watch.stdin.take());
         drop(self.watch.wait());
+    }
+}
+
+/// Most control planes that stories have at the same time, so that two cores can carry them.
+const LEASES: usize = 2;
+static LEASE_PERMITS: Semaphore = Semaphore::const_new(LEASES);
+static IDLE: Mutex<Vec<ControlPlane>> = Mutex::new(Vec::new());
+
+/// A control plane for one story alone, which may break it: its API server can be killed. A story that ends well hands it to the next one, which finds what the story left there.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    plane: Option<ControlPlane>,
+    _permit: SemaphorePermit<'static>,
+}
+
+impl Lease {
+    /// Waits until one is free, and starts it where there is none yet.
+    pub(crate) async fn take() -> Self {
+        let permit = LEASE_PERMITS.acquire().await.unwrap();
+        let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let plane = idle.unwrap_or_else(|| {
+            let plane = ControlPlane::start();
+            plane.install();
+            plane
+        });
+        Self { plane: Some(plane), _permit: permit }
+    }
+}
+
+impl Deref for Lease {
+    type Target = ControlPlane;
+    fn deref(&self) -> &ControlPlane {
+        self.plane.as_ref().unwrap()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // After a failure nobody knows in which state it is: it shows its logs and ends.
+        if let Some(plane) = self.plane.take().filter(|_| !thread::panicking()) {
+            IDLE.lock().unwrap_or_else(PoisonError::into_inner).push(plane);
+        }
     }
 }
 

@@ -123,7 +123,7 @@ impl Drop for Program {
 pub(crate) fn show_end(log: &Path) {
     let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    eprintln!("---- the end of {}\n{}", log.display(), lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n"));
+    eprintln!("---- the end of {}\n{}", log.display(), lines.get(lines.len().saturating_sub(50)..).unwrap_or_default().join("\n"));
 }
 
 /// Asks until there is an answer, and fails after `limit`. `what` completes "waited in vain until".
