@@ -52,3 +52,59 @@ pub(in super::super) fn moments_of(quarantine: &HostQuarantine) -> Vec<TimelineE
     let annotations = quarantine.annotations();
     MOMENTS.iter().filter_map(|(name, event, clock)| Some(quarantine::entry(*event, annotations.get(*name)?.parse().ok()?, *clock))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert(sensor_time: Option<&str>) -> HostAlert {
+        let mut spec = serde_json::json!({
+            "node": "n", "series": "s", "seq": 1, "engine": "suricata", "ruleID": "1:1", "severity": "High", "subject": "-", "flow": "Established",
+            "firstSeen": "2026-11-25T10:00:00.000001Z", "lastSeen": "2026-11-25T10:00:00.000001Z", "count": 1
+        });
+        if let Some(time) = sensor_time {
+            spec["sensorTime"] = time.into();
+        }
+        HostAlert::new("n-00", serde_json::from_value(spec).unwrap())
+    }
+
+    fn quarantine(annotations: BTreeMap<String, String>) -> HostQuarantine {
+        let spec = serde_json::from_value(serde_json::json!({"cloud": "c", "host": "h"})).unwrap();
+        let mut object = HostQuarantine::new("q", spec);
+        object.metadata.annotations = Some(annotations);
+        object
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_moments_of_an_alert_survive_in_the_annotations() {
+        let received = at("2026-11-25T10:00:00.1Z");
+        let written = annotations(&alert(Some("2026-11-25T09:59:59.999999Z")), received, at("2026-11-25T10:00:00.2Z"));
+        let moments = moments_of(&quarantine(written));
+        let seen: Vec<(TimelineEvent, String, ClockName)> = moments.iter().map(|entry| (entry.event, entry.time.0.to_string(), entry.clock)).collect();
+        assert_eq!(
+            seen,
+            vec![
+                (TimelineEvent::AlertWritten, "2026-11-25T09:59:59.999999Z".to_owned(), ClockName::Node),
+                (TimelineEvent::AlertRead, "2026-11-25T10:00:00.000001Z".to_owned(), ClockName::Node),
+                (TimelineEvent::AlertReceived, "2026-11-25T10:00:00.1Z".to_owned(), ClockName::Operator),
+                (TimelineEvent::Decided, "2026-11-25T10:00:00.2Z".to_owned(), ClockName::Operator),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_stamp_that_the_sensor_did_not_give_is_absent() {
+        let written = annotations(&alert(None), at("2026-11-25T10:00:00Z"), at("2026-11-25T10:00:00Z"));
+        assert!(moments_of(&quarantine(written)).iter().all(|entry| entry.event != TimelineEvent::AlertWritten));
+    }
+
+    #[test]
+    fn an_annotation_that_a_person_broke_is_left_out() {
+        let broken = BTreeMap::from([("sidestep.dev/decided".to_owned(), "yesterday".to_owned())]);
+        assert!(moments_of(&quarantine(broken)).is_empty());
+    }
+}

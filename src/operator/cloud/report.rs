@@ -121,3 +121,69 @@ pub(super) async fn write(context: &Context, cloud: &OpenStackCloud, seen_a_prob
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::observe::Problem;
+    use super::*;
+    use crate::operator::context::Unusable;
+
+    fn cloud() -> OpenStackCloud {
+        let spec = serde_json::from_value(serde_json::json!({"credentials": {"secretRef": {"name": "s"}, "cloud": "c"}})).unwrap();
+        OpenStackCloud::new("c", spec)
+    }
+
+    fn seen(problem: Option<Problem>) -> Seen {
+        Seen { live: None, problem, fresh: false, budget: None }
+    }
+
+    fn problem(needs_a_person: bool, about_credential: bool) -> Problem {
+        Problem { unusable: Unusable { reason: "Why".into(), message: "because".into() }, needs_a_person, about_credential }
+    }
+
+    #[track_caller]
+    fn assert_state(next: &OpenStackCloudStatus, kind: Kind, state: State, reason: &str) {
+        let condition = find(&next.conditions, kind).unwrap();
+        assert_eq!((condition.status.as_str(), condition.reason.as_str()), (state.as_str(), reason), "{kind:?}");
+    }
+
+    #[test]
+    fn every_condition_is_published_at_the_first_look() {
+        let next = status(&cloud(), &seen(None), Timestamp::UNIX_EPOCH);
+        let kinds = [Kind::Ready, Kind::CredentialsValid, Kind::SeesAllProjects, Kind::InventoryFresh, Kind::BudgetAvailable, Kind::Reconciling, Kind::Stalled];
+        assert!(kinds.iter().all(|kind| find(&next.conditions, *kind).is_some()));
+    }
+
+    #[test]
+    fn a_credential_that_is_refused_needs_a_person() {
+        let next = status(&cloud(), &seen(Some(problem(true, true))), Timestamp::UNIX_EPOCH);
+        assert_state(&next, Kind::CredentialsValid, State::False, "Why");
+        assert_state(&next, Kind::Ready, State::False, "Why");
+        assert_state(&next, Kind::Stalled, State::True, "Why");
+        assert_state(&next, Kind::Reconciling, State::False, "NotReconciling");
+    }
+
+    #[test]
+    fn a_cloud_out_of_reach_says_nothing_about_the_credential_and_is_tried_again() {
+        let next = status(&cloud(), &seen(Some(problem(false, false))), Timestamp::UNIX_EPOCH);
+        assert_state(&next, Kind::CredentialsValid, State::Unknown, "Why");
+        assert_state(&next, Kind::Reconciling, State::True, "Why");
+        assert_state(&next, Kind::Stalled, State::False, "NotStalled");
+    }
+
+    #[test]
+    fn a_budget_that_is_used_up_names_both_figures() {
+        let next = status(&cloud(), &Seen { budget: Some((1, 1)), ..seen(None) }, Timestamp::UNIX_EPOCH);
+        assert_state(&next, Kind::BudgetAvailable, State::False, "Exhausted");
+        assert!(find(&next.conditions, Kind::BudgetAvailable).unwrap().message.contains("budget.hostsOutOfService is 1"));
+    }
+
+    #[test]
+    fn a_look_that_shows_the_same_makes_the_same_status() {
+        let mut object = cloud();
+        let first = status(&object, &seen(Some(problem(true, true))), Timestamp::UNIX_EPOCH);
+        object.status = Some(first.clone());
+        let later = Timestamp::from_second(600).unwrap();
+        assert_eq!(status(&object, &seen(Some(problem(true, true))), later), first);
+    }
+}
