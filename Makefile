@@ -1,0 +1,37 @@
+# Names for the commands that people type; each calls a script or cargo and does nothing else.
+# `make` lists them.
+
+CLOUD ?= simulator
+TIERS ?=
+export KEEP
+
+.PHONY: help demo test crds servers-up servers-down clean-cache
+
+help:
+	@printf '%s\n' \
+	  'make demo               one alert, one host: shows a drain from the alert to the empty host, with a simulated cloud' \
+	  'make demo CLOUD=nova    the same with a real Nova, a real Suricata and a real packet' \
+	  '     ... KEEP=1         leaves everything running, and says how to look around and how to stop it' \
+	  'make test               all tests; make test TIERS="unit control-plane" only some tiers (unit control-plane nova sensor)' \
+	  'make crds               writes crds/ anew from src/api' \
+	  'make servers-up         starts a control plane, a real Nova and a Suricata for you; SERVERS="kubernetes" only some' \
+	  'make servers-down       stops them' \
+	  'make clean-cache        removes what all of these keep outside this folder'
+
+demo:
+	@tests/e2e/servers/demo/run $(CLOUD)
+
+test:
+	@tests/e2e/run $(TIERS)
+
+crds:
+	cargo run --locked --bin sidestep-operator -- crds
+
+servers-up:
+	@tests/e2e/servers/shell up $(SERVERS)
+
+servers-down:
+	@tests/e2e/servers/shell down
+
+clean-cache:
+	@tests/e2e/servers/shell clean
