@@ -105,11 +105,11 @@ fn announce(command: &RunCommand, start: &Start) {
     match start {
         Start::Awaiting => tracing::info!(node, %eve, "Waiting for the alert file; it will be read from its beginning"),
         Start::AtEnd { offset } => {
-            tracing::info!(node, %eve, offset_bytes = offset, "Following the alert file from its end, because there is no checkpoint: what it holds already is not told")
+            tracing::info!(node, %eve, offset_bytes = offset, "Following the alert file from its end, because there is no checkpoint: what it holds already is not told");
         }
         Start::Resumed { offset, files } => tracing::info!(node, %eve, offset_bytes = offset, files, "Following the alert file on from the checkpoint"),
         Start::Lost { files } => {
-            tracing::warn!(node, %eve, files, "The file that the checkpoint names is gone, and with it what was not read of it; following from the beginning of what was written since")
+            tracing::warn!(node, %eve, files, "The file that the checkpoint names is gone, and with it what was not read of it; following what was written since");
         }
     }
 }

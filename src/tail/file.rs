@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
+use super::folder::Moment;
 use super::lines::Lines;
 use super::position::{HEAD_BYTES, Position};
 
@@ -24,7 +25,7 @@ pub(super) struct OpenFile {
     file: File,
     device: u64,
     inode: u64,
-    /// The file's beginning, as far as it was read or skipped, at most [`HEAD_BYTES`].
+    /// The file's beginning, as far as it was written when we last looked, at most [`HEAD_BYTES`].
     head: Vec<u8>,
     /// Where reading began.
     start: u64,
@@ -61,10 +62,10 @@ impl OpenFile {
         Ok(self.file.metadata()?.len())
     }
 
-    /// The last change of its content, in seconds and nanoseconds.
-    pub(super) fn modified(&self) -> io::Result<(i64, i64)> {
+    /// The last change of its content.
+    pub(super) fn modified(&self) -> io::Result<Moment> {
         let metadata = self.file.metadata()?;
-        Ok((metadata.mtime(), metadata.mtime_nsec()))
+        Ok(Moment { seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() })
     }
 
     pub(super) fn start(&self) -> u64 {
@@ -123,11 +124,11 @@ impl OpenFile {
     }
 
     fn learn_head(&mut self) -> io::Result<()> {
-        let known = usize::try_from(self.lines.read_offset()).unwrap_or(usize::MAX).min(HEAD_BYTES);
-        if self.head.len() < known {
-            let mut head = self.beginning()?;
-            head.truncate(known);
-            self.head = head;
+        if self.head.len() < HEAD_BYTES {
+            let beginning = self.beginning()?;
+            if beginning.starts_with(&self.head) {
+                self.head = beginning;
+            }
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Finding files again that were renamed or copied: the followed file's neighbours whose names begin with its own.
 
+use std::cmp::Reverse;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,11 +8,26 @@ use std::path::{Path, PathBuf};
 use super::file::OpenFile;
 use super::position::Position;
 
-/// A moment in seconds and nanoseconds, as file systems keep it.
-pub(super) type Moment = (i64, i64);
+/// A moment as file systems keep it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment {
+    pub(super) seconds: i64,
+    pub(super) nanoseconds: i64,
+}
+
+impl Moment {
+    pub(super) const MIN: Self = Self { seconds: i64::MIN, nanoseconds: 0 };
+}
+
+/// A neighbour of the followed file.
+struct Sibling {
+    file: OpenFile,
+    /// The number at the end of its name: rotations count upwards from the newest.
+    number: u64,
+}
 
 /// All regular files beside `path` whose names begin with its name, itself left out. An unreadable one is left out too.
-fn siblings(path: &Path) -> io::Result<Vec<OpenFile>> {
+fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(Vec::new()) };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut found = Vec::new();
@@ -19,7 +35,8 @@ fn siblings(path: &Path) -> io::Result<Vec<OpenFile>> {
         let entry = entry?.file_name();
         if entry != name && entry.as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
             let neighbour: PathBuf = folder.join(entry);
-            found.extend(OpenFile::open(&neighbour, 0).ok().flatten());
+            let number = neighbour.extension().and_then(|number| number.to_str()?.parse().ok()).unwrap_or(0);
+            found.extend(OpenFile::open(&neighbour, 0).ok().flatten().map(|file| Sibling { file, number }));
         }
     }
     Ok(found)
@@ -28,7 +45,7 @@ fn siblings(path: &Path) -> io::Result<Vec<OpenFile>> {
 /// The neighbour that holds `position`, the very inode before a copy.
 pub(super) fn holder_of(path: &Path, position: &Position) -> io::Result<Option<OpenFile>> {
     let mut copy = None;
-    for file in siblings(path)? {
+    for Sibling { file, .. } in siblings(path)? {
         if file.holds(position)? {
             if file.has_inode_of(position) {
                 return Ok(Some(file));
@@ -39,15 +56,16 @@ pub(super) fn holder_of(path: &Path, position: &Position) -> io::Result<Option<O
     Ok(copy)
 }
 
-/// Neighbours that were written to at `moment` or later, oldest first, leaving out what `skip` knows and what has no name of a plain log (compressed ones).
+/// Neighbours that were written to at `moment` or later, oldest first, leaving out empty and compressed ones and what `skip` knows.
 pub(super) fn written_after(path: &Path, moment: Moment, skip: impl Fn(&OpenFile) -> bool) -> io::Result<Vec<OpenFile>> {
     let mut later = Vec::new();
-    for file in siblings(path)? {
+    for Sibling { file, number } in siblings(path)? {
         let modified = file.modified()?;
-        if modified >= moment && !skip(&file) && !file.is_compressed()? {
-            later.push((modified, file));
+        if modified >= moment && file.size()? > 0 && !skip(&file) && !file.is_compressed()? {
+            later.push(((modified, Reverse(number)), file));
         }
     }
-    later.sort_by_key(|(modified, _)| *modified);
+    // The clock of a file system may stand still through two rotations.
+    later.sort_by_key(|(age, _)| *age);
     Ok(later.into_iter().map(|(_, file)| file).collect())
 }

@@ -8,6 +8,8 @@ mod folder;
 pub mod lines;
 mod position;
 mod tailer;
+#[cfg(test)]
+mod tailer_tests;
 pub mod wake;
 
 pub use position::Position;

@@ -9,10 +9,10 @@ use thiserror::Error;
 
 /// How many bytes of a file's beginning tell it from others.
 pub(super) const HEAD_BYTES: usize = 1024;
-/// A beginning that is at least this long is taken for proof of the same content also in another inode. It holds a sensor's stamp and more.
-const TELLING_HEAD_BYTES: usize = 128;
+/// A beginning that is at least this long is taken for proof of the same content also in another inode. A record begins with its stamp, in microseconds.
+const TELLING_HEAD_BYTES: usize = 64;
 
-/// The end of a record in a file: the file's inode, its beginning (as far as it lay before that end), the offset.
+/// The end of a record in a file: the file's inode, its beginning as far as it was written, the offset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Position {
@@ -26,8 +26,7 @@ pub struct Position {
 impl Position {
     /// The place `offset` in a file with this inode and beginning.
     pub(super) fn new(inode: u64, head: &[u8], offset: u64) -> Self {
-        let head_bytes = head.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
-        Self { inode, head_bytes, head: digest(head.get(..head_bytes).unwrap_or_default()), offset }
+        Self { inode, head_bytes: head.len(), head: digest(head), offset }
     }
 
     /// Whether it lies in a file with this inode and beginning.
@@ -92,7 +91,7 @@ mod tests {
 
     #[test]
     fn a_position_survives_as_text() {
-        let position = Position::new(7, b"beginning", 4);
+        let position = Position::new(7, b"begi", 4);
         assert_eq!(position.to_string().parse(), Ok(position));
         assert!("7-x:4".parse::<Position>().is_err());
     }

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use super::file::{Filled, OpenFile};
-use super::folder;
+use super::folder::{self, Moment};
 use super::lines::{Line, Shape};
 use super::position::Position;
 
@@ -137,7 +137,10 @@ impl Tailer {
 
     fn start_at_end(&mut self, now: Duration) -> io::Result<Start> {
         self.end_seen = Some(now);
-        let Some(mut file) = open_if_there(&self.path)? else { return Ok(Start::Awaiting) };
+        let Some(mut file) = open_if_there(&self.path)? else {
+            self.remember_archives()?;
+            return Ok(Start::Awaiting);
+        };
         let offset = file.last_record_end(LAST_RECORD_WINDOW)?;
         file.seek(offset)?;
         self.current = Some(file);
@@ -148,7 +151,7 @@ impl Tailer {
         let mut followed = open_if_there(&self.path)?;
         let in_followed = followed.as_ref().map(|file| file.holds(position)).transpose()?.unwrap_or(false);
         let same_inode = followed.as_ref().is_some_and(|file| file.has_inode_of(position));
-        let holder = if in_followed && same_inode { None } else { folder::holder_of(&self.path, position).or_else(none_without_folder)? };
+        let holder = if in_followed && same_inode { None } else { folder::holder_of(&self.path, position).or_else(nothing_without_folder)? };
         // The very inode under another name comes first: two files may begin alike.
         if in_followed && holder.as_ref().is_none_or(|file| !file.has_inode_of(position)) {
             if let Some(file) = followed.as_mut() {
@@ -159,7 +162,7 @@ impl Tailer {
         }
         let since = match &holder {
             Some(file) => file.modified()?,
-            None => (saved_at.as_second(), i64::from(saved_at.subsec_nanosecond())),
+            None => Moment { seconds: saved_at.as_second(), nanoseconds: i64::from(saved_at.subsec_nanosecond()) },
         };
         let found = holder.is_some();
         if let Some(mut file) = holder {
@@ -169,6 +172,9 @@ impl Tailer {
         self.queue_since(since, Some(position))?;
         let files = self.queue.len();
         self.current = self.queue.pop_front();
+        if files == 0 {
+            self.remember_archives()?;
+        }
         Ok(if found { Start::Resumed { offset: position.offset, files } } else { Start::Lost { files } })
     }
 
@@ -208,7 +214,7 @@ impl Tailer {
         loop {
             let ordinal = self.ordinal;
             let Some(current) = self.current.as_mut() else {
-                if !self.open_followed()? {
+                if !self.open_first()? {
                     self.end_seen = Some(now);
                     return Ok(Progress::Idle);
                 }
@@ -245,35 +251,49 @@ impl Tailer {
         }
     }
 
-    /// Opens the followed path as the next file. False when it is not there.
-    fn open_followed(&mut self) -> io::Result<bool> {
-        self.current = open_if_there(&self.path)?;
+    /// While there is no file: opens the first one that has appeared, which may have been renamed since. False when there is none.
+    fn open_first(&mut self) -> io::Result<bool> {
+        self.queue_since(Moment::MIN, None)?;
+        self.current = match self.queue.pop_front() {
+            Some(first) => Some(first),
+            None => open_if_there(&self.path)?,
+        };
         Ok(self.current.is_some())
     }
 
-    /// Whether another file with content has taken the name; then it is in the queue, behind those that had it in between.
+    /// What lies beside the followed file before it exists is none of ours.
+    fn remember_archives(&mut self) -> io::Result<()> {
+        let archives = folder::written_after(&self.path, Moment::MIN, |_| false).or_else(nothing_without_folder)?;
+        self.finished.extend(archives.iter().map(|file| file.position(0)));
+        Ok(())
+    }
+
+    /// Whether there are newer files with content, now that the current one has lost the name; then they are in the queue.
     fn look_for_newer(&mut self) -> io::Result<bool> {
         let Some(current) = &self.current else { return Ok(false) };
-        let metadata = match fs::metadata(&self.path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        match fs::metadata(&self.path) {
+            Ok(metadata) if current.is(&metadata) => return Ok(false),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
-        };
-        if current.is(&metadata) || !metadata.is_file() || metadata.len() == 0 {
-            return Ok(false);
         }
         let (since, position) = (current.modified()?, current.position(current.lines.read_offset()));
         self.queue_since(since, Some(&position))?;
         Ok(!self.queue.is_empty())
     }
 
-    /// Queues the neighbours written since, and the followed file.
-    fn queue_since(&mut self, since: folder::Moment, read: Option<&Position>) -> io::Result<()> {
+    /// Queues the neighbours written since, and the followed file if its writer has moved to it.
+    fn queue_since(&mut self, since: Moment, read: Option<&Position>) -> io::Result<()> {
         let finished = &self.finished;
         let is_read = |file: &OpenFile| finished.iter().chain(read).any(|position| file.matches(position).unwrap_or(false));
-        let between = folder::written_after(&self.path, since, is_read).or_else(|error| none_without_folder(error).map(|_| Vec::new()))?;
+        let between = folder::written_after(&self.path, since, is_read).or_else(nothing_without_folder)?;
         self.queue.extend(between);
-        self.queue.extend(open_if_there(&self.path)?);
+        let followed = open_if_there(&self.path)?;
+        if let Some(file) = followed
+            && file.size()? > 0
+        {
+            self.queue.push_back(file);
+        }
         Ok(())
     }
 
@@ -290,17 +310,19 @@ impl Tailer {
     /// The current file's content was cut or replaced. What was not read of it may be in the copy that the rotation made.
     fn leave_replaced(&mut self, live: bool, each: &mut dyn FnMut(Record<'_>) -> Turn) -> io::Result<Turn> {
         let Some(current) = &self.current else { return Ok(Turn::More) };
-        let again = current.reopened()?;
         let position = current.position(current.lines.offset());
-        let copy = folder::holder_of(&self.path, &position).or_else(none_without_folder)?.filter(|copy| !copy.has_inode_of(&position));
-        self.queue.push_front(again);
-        if let Some(mut copy) = copy {
-            copy.seek(position.offset)?;
-            self.current = Some(copy);
-            self.ordinal += 1;
-            return Ok(Turn::More);
-        }
-        Ok(self.finish_current(live, each))
+        let copy = folder::holder_of(&self.path, &position).or_else(nothing_without_folder)?.filter(|copy| !copy.has_inode_of(&position));
+        let Some(mut copy) = copy else {
+            let again = current.reopened()?;
+            self.queue.push_front(again);
+            return Ok(self.finish_current(live, each));
+        };
+        copy.seek(position.offset)?;
+        // It may have been cut more than once.
+        self.queue_since(copy.modified()?, Some(&position))?;
+        self.current = Some(copy);
+        self.ordinal += 1;
+        Ok(Turn::More)
     }
 
     fn remember(&mut self, position: Position) {
@@ -323,6 +345,6 @@ fn open_if_there(path: &Path) -> io::Result<Option<OpenFile>> {
 }
 
 /// A folder that does not exist holds no file.
-fn none_without_folder(error: io::Error) -> io::Result<Option<OpenFile>> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(None) } else { Err(error) }
+fn nothing_without_folder<T: Default>(error: io::Error) -> io::Result<T> {
+    if error.kind() == io::ErrorKind::NotFound { Ok(T::default()) } else { Err(error) }
 }
