@@ -186,6 +186,11 @@ impl Alerts {
         self.intake.slots.sent(delivery.write.slot, now);
     }
 
+    /// Whether nothing of the write's series was told before.
+    pub(super) fn is_new(&self, write: &Write) -> bool {
+        !self.intake.slots.is_delivered(write.slot, write.spec.seq - write.spec.count + 1)
+    }
+
     /// A write was accepted, or refused for good.
     pub(super) fn settled(&mut self, slot: usize, seq: i64) {
         self.intake.slots.settled(slot, seq);

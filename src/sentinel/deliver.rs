@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures::{StreamExt as _, TryStreamExt as _, stream};
-use kube::api::{Api, Patch, PatchParams};
+use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::DeserializeGuard;
 use kube::{Client, Config, Resource, ResourceExt};
@@ -14,14 +13,11 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::alerts::{Delivery, KnownSlot, READ_UP_TO};
-use crate::alert::series::SLOTS;
 use crate::api::alert::HostAlert;
 
 const FIELD_MANAGER: &str = "sidestep-sentinel";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many slots are read side by side.
-const READS_AT_ONCE: usize = 8;
 
 /// Why there is no client.
 #[derive(Debug, Error)]
@@ -39,17 +35,43 @@ pub(super) enum ConnectError {
 pub(super) enum DeliverError {
     /// It will never take this object.
     #[error("The API server refuses HostAlert {name}")]
-    Refused { name: String, source: kube::Error },
+    Refused { name: String, source: Answer },
     #[error("The API server does not know the sentinel of node {node} (401); check its service account token or the kubeconfig's credentials")]
-    Unauthenticated { node: String, source: kube::Error },
-    #[error("The sentinel of node {node} may not {operation} (403); it needs get, create and patch on hostalerts.sidestep.dev")]
-    Forbidden { node: String, operation: String, source: kube::Error },
+    Unauthenticated { node: String, source: Answer },
+    #[error("The sentinel of node {node} may not {operation} (403); it needs get, list, create and patch on hostalerts.sidestep.dev")]
+    Forbidden { node: String, operation: String, source: Answer },
     #[error("The API server does not have the kind HostAlert (404); install Sidestep's CRDs (crds/)")]
-    NoKind { source: kube::Error },
+    NoKind { source: Answer },
     #[error("The API server did not {operation}")]
-    Away { operation: String, source: kube::Error },
+    Away { operation: String, source: Answer },
     #[error("The API server gave no answer within {} s when asked to {operation}", ANSWER_TIMEOUT.as_secs())]
     NoAnswer { operation: String },
+}
+
+/// What came back instead of success.
+#[derive(Debug, Error)]
+pub(super) enum Answer {
+    /// The API server's own words.
+    #[error("{message} ({code} {reason})")]
+    Status { code: u16, reason: String, message: String },
+    /// Nothing that is an answer.
+    #[error(transparent)]
+    Failure(kube::Error),
+}
+
+impl Answer {
+    fn code(&self) -> u16 {
+        if let Self::Status { code, .. } = self { *code } else { 0 }
+    }
+}
+
+impl From<kube::Error> for Answer {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Status { code: status.code, reason: status.reason, message: status.message },
+            other => Self::Failure(other),
+        }
+    }
 }
 
 /// A client for this node's HostAlerts.
@@ -88,24 +110,13 @@ impl Reporter {
     }
 
     /// This node's slots as the API server has them. An object that cannot be read is left out and named in the log.
-    ///
-    /// One by one and by name: a sentinel runs on the suspect host and may list nothing.
     pub(super) async fn read_slots(&self) -> Result<Vec<KnownSlot>, DeliverError> {
-        let reads = stream::iter(0..SLOTS).map(|slot| self.read_slot(slot)).buffer_unordered(READS_AT_ONCE);
-        reads.try_filter_map(|known| std::future::ready(Ok(known))).try_collect().await
-    }
-
-    async fn read_slot(&self, slot: usize) -> Result<Option<KnownSlot>, DeliverError> {
-        let name = self.object_name(slot);
-        let operation = || format!("give HostAlert {name}");
+        let operation = || format!("list the HostAlerts of node {}", self.node);
         let api: Api<DeserializeGuard<HostAlert>> = Api::all(self.client.clone());
-        let answer = timeout(ANSWER_TIMEOUT, api.get(&name)).await.map_err(|_| DeliverError::NoAnswer { operation: operation() })?;
-        match answer {
-            Ok(object) => Ok(self.known_slot(object)),
-            // Without the kind, the answer names no object.
-            Err(kube::Error::Api(status)) if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == name) => Ok(None),
-            Err(error) => Err(self.judge(error, "", operation())),
-        }
+        let params = ListParams::default().fields(&format!("spec.node={}", self.node));
+        let list = timeout(ANSWER_TIMEOUT, api.list(&params)).await.map_err(|_| DeliverError::NoAnswer { operation: operation() })?;
+        let list = list.map_err(|error| self.judge(error, "", operation()))?;
+        Ok(list.items.into_iter().filter_map(|object| self.known_slot(object)).collect())
     }
 
     fn known_slot(&self, object: DeserializeGuard<HostAlert>) -> Option<KnownSlot> {
@@ -144,9 +155,9 @@ impl Reporter {
         }
     }
 
-    fn judge(&self, source: kube::Error, name: &str, operation: String) -> DeliverError {
-        let code = if let kube::Error::Api(status) = &source { status.code } else { 0 };
-        match code {
+    fn judge(&self, error: kube::Error, name: &str, operation: String) -> DeliverError {
+        let source = Answer::from(error);
+        match source.code() {
             400 | 422 => DeliverError::Refused { name: name.to_owned(), source },
             401 => DeliverError::Unauthenticated { node: self.node.clone(), source },
             403 => DeliverError::Forbidden { node: self.node.clone(), operation, source },

@@ -1,6 +1,8 @@
 //! The sentinel: the program beside the sensor on each compute host. It follows the sensor's alert file and reports each series of alerts as one HostAlert.
 
 mod alerts;
+#[cfg(test)]
+mod alerts_tests;
 mod args;
 mod deliver;
 mod parse_command;

@@ -243,10 +243,11 @@ impl Sentinel<'_> {
                     tracing::info!("The API server takes HostAlerts again");
                 }
                 self.retry = Retry::default();
+                let is_new = self.alerts.is_new(&write);
                 self.alerts.settled(write.slot, write.spec.seq);
                 let spec = &write.spec;
-                if spec.count == 1 {
-                    tracing::info!(slot = format!("{:02x}", write.slot), rule = spec.rule_id, severity = ?spec.severity, flow = ?spec.flow, subject = spec.subject, message = spec.message, "A new series of alerts was reported");
+                if is_new {
+                    tracing::info!(slot = format!("{:02x}", write.slot), rule = spec.rule_id, severity = ?spec.severity, flow = ?spec.flow, subject = spec.subject, text = spec.message, "A new series of alerts was reported");
                 } else {
                     tracing::debug!(slot = format!("{:02x}", write.slot), seq = spec.seq, count = spec.count, "A series of alerts was reported");
                 }
