@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use kube::api::{Api, ListParams, Patch, PatchParams};
+use futures::{StreamExt, TryStreamExt, stream};
+use kube::api::{Api, Patch, PatchParams};
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::DeserializeGuard;
 use kube::{Client, Config, Resource, ResourceExt};
@@ -13,10 +14,13 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::alerts::{Delivery, KnownSlot, READ_UP_TO};
+use crate::alert::series::SLOTS;
 use crate::api::alert::HostAlert;
 
 const FIELD_MANAGER: &str = "sidestep-sentinel";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Slots read at the same time at the start.
+const READ_AT_ONCE: usize = 8;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why there is no client.
@@ -38,7 +42,7 @@ pub(super) enum DeliverError {
     Refused { name: String, source: Answer },
     #[error("The API server does not know the sentinel of node {node} (401); check its service account token or the kubeconfig's credentials")]
     Unauthenticated { node: String, source: Answer },
-    #[error("The sentinel of node {node} may not {operation} (403); it needs get, list, create and patch on hostalerts.sidestep.dev")]
+    #[error("The sentinel of node {node} may not {operation} (403); it needs get, create and patch on hostalerts.sidestep.dev")]
     Forbidden { node: String, operation: String, source: Answer },
     #[error("The API server does not have the kind HostAlert (404); install Sidestep's CRDs (crds/)")]
     NoKind { source: Answer },
@@ -104,32 +108,28 @@ impl Reporter {
         format!("{}-{slot:02x}", self.node)
     }
 
-    fn slot_of(&self, name: &str) -> Option<usize> {
-        let digits = name.strip_prefix(&self.node)?.strip_prefix('-').filter(|digits| digits.len() == 2)?;
-        usize::from_str_radix(digits, 16).ok()
-    }
-
-    /// This node's slots as the API server has them. An object that cannot be read is left out and named in the log.
+    /// This node's slots as the API server has them, read by name: a sentinel may list nothing. An object that cannot be read is left out and named in the log.
     pub(super) async fn read_slots(&self) -> Result<Vec<KnownSlot>, DeliverError> {
-        let operation = || format!("list the HostAlerts of node {}", self.node);
-        let api: Api<DeserializeGuard<HostAlert>> = Api::all(self.client.clone());
-        let params = ListParams::default().fields(&format!("spec.node={}", self.node));
-        let list = timeout(ANSWER_TIMEOUT, api.list(&params)).await.map_err(|_| DeliverError::NoAnswer { operation: operation() })?;
-        let list = list.map_err(|error| self.judge(error, "", operation()))?;
-        Ok(list.items.into_iter().filter_map(|object| self.known_slot(object)).collect())
+        let slots = stream::iter(0..SLOTS).map(|slot| self.read_slot(slot)).buffered(READ_AT_ONCE);
+        let known: Vec<Option<KnownSlot>> = slots.try_collect().await?;
+        Ok(known.into_iter().flatten().collect())
     }
 
-    fn known_slot(&self, object: DeserializeGuard<HostAlert>) -> Option<KnownSlot> {
-        let name = object.name_any();
-        let slot = self.slot_of(&name)?;
-        match object.0 {
+    async fn read_slot(&self, slot: usize) -> Result<Option<KnownSlot>, DeliverError> {
+        let name = self.object_name(slot);
+        let operation = || format!("give HostAlert {name}");
+        let api: Api<DeserializeGuard<HostAlert>> = Api::all(self.client.clone());
+        let answer = timeout(ANSWER_TIMEOUT, api.get_opt(&name)).await.map_err(|_| DeliverError::NoAnswer { operation: operation() })?;
+        let object = answer.map_err(|error| self.judge(error, &name, operation()))?;
+        let Some(DeserializeGuard(object)) = object else { return Ok(None) };
+        match object {
             Ok(alert) => {
                 let read_up_to = alert.annotations().get(READ_UP_TO).and_then(|text| text.parse().ok());
-                Some(KnownSlot { slot, spec: alert.spec, read_up_to })
+                Ok(Some(KnownSlot { slot, spec: alert.spec, read_up_to }))
             }
             Err(error) => {
-                tracing::warn!(host_alert = name, %error, "A HostAlert of this node cannot be read; its slot begins anew");
-                None
+                tracing::warn!(host_alert = name, %error, "A HostAlert of this node cannot be read; its slot goes on from the checkpoint");
+                Ok(None)
             }
         }
     }
@@ -164,5 +164,42 @@ impl Reporter {
             404 => DeliverError::NoKind { source },
             _ => DeliverError::Away { operation, source },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    fn reporter() -> Reporter {
+        let config = Config::new("http://127.0.0.1:1".parse().unwrap());
+        Reporter { node: "cmp-1".to_owned(), client: Client::try_from(config).unwrap() }
+    }
+
+    fn answer(code: u16) -> kube::Error {
+        kube::Error::Api(Box::new(Status { code, message: "the server's words".to_owned(), ..Status::default() }))
+    }
+
+    #[tokio::test]
+    async fn each_refusal_says_what_to_do_and_only_a_bad_object_is_given_up() {
+        let reporter = reporter();
+        let judge = |code: u16| reporter.judge(answer(code), "cmp-1-00", "take HostAlert cmp-1-00".to_owned());
+        assert!(matches!(judge(422), DeliverError::Refused { .. }));
+        assert!(judge(422).to_string().contains("cmp-1-00"));
+        assert!(judge(401).to_string().contains("token"));
+        assert!(judge(403).to_string().contains("get, create and patch"));
+        assert!(judge(404).to_string().contains("CRDs"));
+        for code in [409, 429, 500, 503] {
+            assert!(matches!(judge(code), DeliverError::Away { .. }), "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_tells_the_servers_words_once() {
+        let error = reporter().judge(answer(503), "cmp-1-00", "take HostAlert cmp-1-00".to_owned());
+        let chain = format!("{:#}", anyhow::Error::from(error));
+        assert_eq!(chain.matches("the server's words").count(), 1, "{chain}");
     }
 }
