@@ -1,6 +1,7 @@
 //! Writing HostAlerts to the API server, and reading them back at the start.
 
 use std::collections::BTreeMap;
+use std::error::Error as StdError;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,7 +59,10 @@ pub(super) enum Answer {
     /// The API server's own words.
     #[error("{message} ({code} {reason})")]
     Status { code: u16, reason: String, message: String },
-    /// Nothing that is an answer.
+    /// No answer came.
+    #[error("It cannot be reached")]
+    Unreachable { source: Box<dyn StdError + Send + Sync> },
+    /// Something that is no answer of an API server.
     #[error(transparent)]
     Failure(kube::Error),
 }
@@ -73,6 +77,8 @@ impl From<kube::Error> for Answer {
     fn from(error: kube::Error) -> Self {
         match error {
             kube::Error::Api(status) => Self::Status { code: status.code, reason: status.reason, message: status.message },
+            kube::Error::Service(source) => Self::Unreachable { source },
+            kube::Error::HyperError(source) => Self::Unreachable { source: Box::new(source) },
             other => Self::Failure(other),
         }
     }

@@ -121,9 +121,10 @@ async fn read_slots(reporter: &Reporter) -> Vec<super::alerts::KnownSlot> {
         match reporter.read_slots().await {
             Ok(known) => return known,
             Err(error) => {
-                let wait = retry.fail(Duration::ZERO);
-                tracing::warn!(retry_in_ms = wait.as_millis(), "{:#}; nothing is read before, and nothing is lost", anyhow::Error::from(error));
-                sleep(wait).await;
+                if !retry.is_failing() {
+                    tracing::warn!("{:#}; it is asked again until it answers, and the alert file keeps everything until then", anyhow::Error::from(error));
+                }
+                sleep(retry.fail(Duration::ZERO)).await;
             }
         }
     }

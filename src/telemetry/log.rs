@@ -40,7 +40,7 @@ pub enum InitError {
 /// # Errors
 /// When the filter does not parse, or on a second call.
 pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
-    let directives = EnvFilter::try_new(filter).map_err(|source| InitError::Filter { filter: filter.to_owned(), source })?;
+    let directives = EnvFilter::try_new(with_defaults(filter)).map_err(|source| InitError::Filter { filter: filter.to_owned(), source })?;
     let base = tracing_subscriber::fmt().with_env_filter(directives).with_writer(io::stderr).with_target(false);
     match format {
         Format::Text => base.with_ansi(io::stderr().is_terminal()).try_init(),
@@ -49,9 +49,20 @@ pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
     .map_err(|_| InitError::Twice)
 }
 
+/// The Kubernetes client logs each failed request itself; whoever asked does so too, in a sentence. So it is silent unless the filter names it.
+fn with_defaults(filter: &str) -> String {
+    if filter.contains("kube_client") { filter.to_owned() } else { format!("{filter},kube_client=off") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kubernetes_client_is_silent_unless_it_is_named() {
+        assert_eq!(with_defaults("info"), "info,kube_client=off");
+        assert_eq!(with_defaults("info,kube_client=debug"), "info,kube_client=debug");
+    }
 
     #[test]
     fn a_wrong_filter_is_named() {
