@@ -10,7 +10,7 @@ use crate::telemetry::log;
 
 /// Follows a sensor's alert file on a compute host and reports what it says to Kubernetes.
 #[derive(Debug, Parser)]
-#[command(name = "sidestep-sentinel", version, about, max_term_width = 110)]
+#[command(name = "sidestep-sentinel", version, max_term_width = 110)]
 pub(super) struct Arguments {
     /// How log lines on standard error look.
     #[arg(long, global = true, value_enum, default_value = "text")]

@@ -33,13 +33,12 @@ pub(super) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Opens a regular file for reading on from `offset`. `None` when something else has that name.
-    pub(super) fn open(path: &Path, offset: u64) -> io::Result<Option<Self>> {
-        let kind = std::fs::metadata(path)?;
-        if !kind.is_file() {
-            return Ok(None);
+    /// Opens a regular file for reading on from `offset`. Anything else is refused before it is opened: opening a pipe would wait for its writer.
+    pub(super) fn open(path: &Path, offset: u64) -> io::Result<Self> {
+        if !std::fs::metadata(path)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
         }
-        Self::new(File::open(path)?, offset).map(Some)
+        Self::new(File::open(path)?, offset)
     }
 
     fn new(file: File, offset: u64) -> io::Result<Self> {

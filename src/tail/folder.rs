@@ -36,7 +36,7 @@ fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
         if entry != name && entry.as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
             let neighbour: PathBuf = folder.join(entry);
             let number = neighbour.extension().and_then(|number| number.to_str()?.parse().ok()).unwrap_or(0);
-            found.extend(OpenFile::open(&neighbour, 0).ok().flatten().map(|file| Sibling { file, number }));
+            found.extend(OpenFile::open(&neighbour, 0).ok().map(|file| Sibling { file, number }));
         }
     }
     Ok(found)

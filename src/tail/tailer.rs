@@ -340,7 +340,7 @@ fn record<'a>(ordinal: u64, line: &Line<'a>, live: bool) -> Record<'a> {
 fn open_if_there(path: &Path) -> io::Result<Option<OpenFile>> {
     match OpenFile::open(path, 0) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other,
+        other => other.map(Some),
     }
 }
 

@@ -352,6 +352,14 @@ fn a_rest_without_newline_is_told_when_the_file_is_finished() {
 }
 
 #[test]
+fn what_is_no_file_is_refused() {
+    let folder = TempDir::new().unwrap();
+    let error = Tailer::start(folder.path(), None, Duration::ZERO).unwrap_err();
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("no regular file"), "{source}");
+}
+
+#[test]
 fn compressed_archives_are_not_read() {
     let mut stage = Stage::following();
     stage.write("one\n");
