@@ -125,9 +125,13 @@ impl Reporter {
         let name = self.object_name(slot);
         let operation = || format!("give HostAlert {name}");
         let api: Api<DeserializeGuard<HostAlert>> = Api::all(self.client.clone());
-        let answer = timeout(ANSWER_TIMEOUT, api.get_opt(&name)).await.map_err(|_| DeliverError::NoAnswer { operation: operation() })?;
-        let object = answer.map_err(|error| self.judge(error, &name, operation()))?;
-        let Some(DeserializeGuard(object)) = object else { return Ok(None) };
+        let answer = timeout(ANSWER_TIMEOUT, api.get(&name)).await.map_err(|_| DeliverError::NoAnswer { operation: operation() })?;
+        let object = match answer {
+            Ok(DeserializeGuard(object)) => object,
+            // Without the kind, the answer names no object.
+            Err(kube::Error::Api(status)) if status.code == 404 && status.details.as_ref().is_some_and(|details| details.name == name) => return Ok(None),
+            Err(error) => return Err(self.judge(error, &name, operation())),
+        };
         match object {
             Ok(alert) => {
                 let read_up_to = alert.annotations().get(READ_UP_TO).and_then(|text| text.parse().ok());
