@@ -108,7 +108,8 @@ impl AlertEvent {
     }
 }
 
-/// Whether a rule is the sensor's own report on what it could not decode, not a rule about an attack. Such alerts are parsed and shown; policies never match them.
+/// Whether a rule is the sensor's own report on what it could not decode (Suricata's decoder, stream and application-layer events), not a rule about an attack: anybody can provoke them
+/// with one packet. Such alerts are parsed and shown; policies never match them.
 #[must_use]
 pub fn is_sensor_internal(gid: i64, sid: i64) -> bool {
     gid == 1 && SENSOR_INTERNAL_SIDS.contains(&sid)

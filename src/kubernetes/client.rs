@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
 /// Why there is no client.
@@ -14,13 +14,13 @@ pub enum ClientError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: kube::config::KubeconfigError,
+        source: KubeconfigError,
     },
     /// There is no service account of a pod.
     #[error("there is no service account here: outside a pod, name a file with --kubeconfig")]
     InCluster {
         /// Why.
-        source: kube::config::InClusterError,
+        source: InClusterError,
     },
     /// The client could not be made.
     #[error("cannot set up a connection to the API server {server}")]
@@ -32,21 +32,29 @@ pub enum ClientError {
     },
 }
 
-/// A client from the file, or from the pod's service account where none is given. KUBECONFIG is never read: which cluster is meant must be said.
+/// How to reach the API server: by the file, or by the pod's service account where none is given. KUBECONFIG is never read: which cluster is meant must be said.
 ///
 /// # Errors
 ///
 /// When the file or the service account cannot be used.
-pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
-    let config = match kubeconfig {
-        Some(path) => from_file(path).await.map_err(|source| ClientError::Kubeconfig { path: path.to_owned(), source })?,
-        None => Config::incluster().map_err(|source| ClientError::InCluster { source })?,
-    };
-    let server = config.cluster_url.to_string();
-    Client::try_from(config).map_err(|source| ClientError::Setup { server, source })
+pub async fn config(kubeconfig: Option<&Path>) -> Result<Config, ClientError> {
+    match kubeconfig {
+        Some(path) => from_file(path).await.map_err(|source| ClientError::Kubeconfig { path: path.to_owned(), source }),
+        None => Config::incluster().map_err(|source| ClientError::InCluster { source }),
+    }
 }
 
-async fn from_file(path: &Path) -> Result<Config, kube::config::KubeconfigError> {
+async fn from_file(path: &Path) -> Result<Config, KubeconfigError> {
     let kubeconfig = Kubeconfig::read_from(path)?;
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
+}
+
+/// A client. Nothing is sent yet.
+///
+/// # Errors
+///
+/// When TLS cannot be set up with what the configuration names.
+pub fn of(config: Config) -> Result<Client, ClientError> {
+    let server = config.cluster_url.to_string();
+    Client::try_from(config).map_err(|source| ClientError::Setup { server, source })
 }

@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
 }
 
 async fn operate(arguments: &RunArguments) -> anyhow::Result<()> {
-    let client = client::connect(arguments.kubeconfig.as_deref()).await?;
+    let client = client::of(client::config(arguments.kubeconfig.as_deref()).await?)?;
     let version = client.apiserver_version().await.context("cannot reach the API server: is its address right, and does it run?")?;
     tracing::info!(kubernetes = version.git_version, namespace = arguments.namespace, version = env!("CARGO_PKG_VERSION"), "The operator starts.");
     let stop = CancellationToken::new();

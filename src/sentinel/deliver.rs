@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::api::{Api, Patch, PatchParams};
-use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::DeserializeGuard;
-use kube::{Client, Config, Resource, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use serde_json::json;
 use thiserror::Error;
 use tokio::time::timeout;
@@ -17,23 +16,13 @@ use tokio::time::timeout;
 use super::alerts::{Delivery, KnownSlot, READ_UP_TO};
 use crate::alert::series::SLOTS;
 use crate::api::alert::HostAlert;
+use crate::kubernetes::client::{self, ClientError};
 
 const FIELD_MANAGER: &str = "sidestep-sentinel";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Slots read at the same time at the start.
 const READ_AT_ONCE: usize = 8;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Why there is no client.
-#[derive(Debug, Error)]
-pub(super) enum ConnectError {
-    #[error("Cannot use the kubeconfig {}", path.display())]
-    Kubeconfig { path: PathBuf, source: KubeconfigError },
-    #[error("This process is not in a pod with a service account; name a kubeconfig with --kubeconfig")]
-    InCluster { source: InClusterError },
-    #[error("Cannot make a client for the API server {url}")]
-    Client { url: String, source: kube::Error },
-}
 
 /// Why the API server did not take or give what it was asked for.
 #[derive(Debug, Error)]
@@ -93,20 +82,12 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// A client by this kubeconfig, or by the pod's service account. Nothing is sent yet.
-    pub(super) async fn new(node: &str, kubeconfig: Option<&Path>) -> Result<Self, ConnectError> {
-        let mut config = match kubeconfig {
-            Some(path) => {
-                let failed = |source| ConnectError::Kubeconfig { path: path.to_owned(), source };
-                let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
-                Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)?
-            }
-            None => Config::incluster().map_err(|source| ConnectError::InCluster { source })?,
-        };
+    pub(super) async fn new(node: &str, kubeconfig: Option<&Path>) -> Result<Self, ClientError> {
+        let mut config = client::config(kubeconfig).await?;
         config.connect_timeout = Some(CONNECT_TIMEOUT);
         // The caller repeats, with what is true by then.
         config.default_retry = false;
-        let url = config.cluster_url.to_string();
-        let client = Client::try_from(config).map_err(|source| ConnectError::Client { url, source })?;
+        let client = client::of(config)?;
         Ok(Self { node: node.to_owned(), client })
     }
 
@@ -179,6 +160,7 @@ impl Reporter {
 
 #[cfg(test)]
 mod tests {
+    use kube::Config;
     use kube::core::Status;
 
     use super::*;

@@ -13,9 +13,10 @@ use tokio::time::{sleep, timeout};
 
 use super::alerts::{Alerts, Delivery, State};
 use super::args::RunCommand;
-use super::deliver::{ConnectError, DeliverError, Reporter};
+use super::deliver::{DeliverError, Reporter};
 use crate::alert::parse::Format;
 use crate::clock::Clock;
+use crate::kubernetes::client::ClientError;
 use crate::tail::checkpoint::{Checkpoint, CheckpointError, StateFolder};
 use crate::tail::wake::Wake;
 use crate::tail::{Start, TailError, Tailer};
@@ -29,7 +30,7 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 #[derive(Debug, Error)]
 pub(super) enum RunError {
     #[error(transparent)]
-    Connect(#[from] ConnectError),
+    Connect(#[from] ClientError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]

@@ -15,15 +15,13 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::alert::event::is_sensor_internal;
 use crate::api::policy::{FlowEvidence, Match};
 use crate::api::units::{Flow, Severity};
 use crate::api::{HostAlertSpec, QuarantinePolicySpec};
 
 /// The API server's stamp is cut to whole seconds, so an honest `lastSeen` may lie up to a second after it.
 const STAMP_RESOLUTION: SignedDuration = SignedDuration::from_secs(1);
-
-/// Suricata's own decoder, stream and application-layer events: anybody can provoke them with one packet.
-const EVENT_SIDS: std::ops::RangeInclusive<i64> = 2_200_000..=2_299_999;
 
 /// How long ago the last event of a series happened; never negative. `written` is the API server's time of the sentinel's last write; where it is unknown, the node's clock is all there is.
 #[must_use]
@@ -46,7 +44,7 @@ pub fn matches(matching: &Match, alert: &HostAlertSpec) -> bool {
     let by_engine = matching.engines.is_empty() || matching.engines.contains(&alert.engine);
     let by_rule = matching.rules.is_empty() || matching.rules.iter().any(|rule| rule_holds(rule, &alert.engine, gid, sid));
     let by_severity = alert.severity >= Severity::from(matching.min_severity);
-    gid == 1 && !EVENT_SIDS.contains(&sid) && by_engine && by_rule && by_severity
+    gid == 1 && !is_sensor_internal(gid, sid) && by_engine && by_rule && by_severity
 }
 
 /// Generator and signature: as given, else from the rule's name `gid:sid`.
