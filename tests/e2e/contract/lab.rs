@@ -1,8 +1,6 @@
 //! The clouds that the contract is tried on, and what a behaviour needs besides the client: servers that are there, and a way to steer their migrations.
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +10,8 @@ use sidestep::gate::permit_writes;
 use sidestep::inventory::{HostName, NovaMigration, Server, ServerId};
 use sidestep::openstack::{Cloud, CloudControl, MigrationFilter, PostOutcome, clouds_yaml};
 use sidestep::simulator::{Knobs, ServerSettings, Settings, Simulator, VmState};
-use tokio::process::Command;
+
+use crate::support::nova::{self, Nova};
 
 /// How long a condition may take on a busy machine before the test gives up.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -22,7 +21,7 @@ const SPEED: f64 = 8.0;
 
 /// A cloud with the hosts `cmp-1`, `cmp-2` and `cmp-3`, of which each copies one server at a time. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Lab {
+pub(crate) struct Lab {
     pub(super) cloud: Cloud,
     pub(super) control: CloudControl,
     backend: Backend,
@@ -32,8 +31,7 @@ pub(super) struct Lab {
 #[derive(Clone)]
 enum Backend {
     Simulator(Arc<Simulator>),
-    /// The run folder of `servers/nova`.
-    Nova(PathBuf),
+    Nova(Arc<Nova>),
 }
 
 /// Whose migrations are steered.
@@ -71,6 +69,12 @@ impl Lab {
         Self::connect(text.as_bytes(), "simulator", Backend::Simulator(Arc::new(simulator))).await
     }
 
+    /// The real one.
+    pub(crate) async fn real(nova: Nova) -> Self {
+        let text = nova.clouds_yaml();
+        Self::connect(text.as_bytes(), nova::ENTRY, Backend::Nova(Arc::new(nova))).await
+    }
+
     async fn connect(clouds: &[u8], name: &str, backend: Backend) -> Self {
         let config = clouds_yaml::parse(clouds, name, None).unwrap();
         let cloud = Cloud::connect(&config, Clock::system()).await.unwrap();
@@ -98,15 +102,13 @@ impl Lab {
                 let wanted = ServerSettings { id: None, name: "server".into(), host: host.0.clone(), state, ram_mb: 512, vcpus: 1, project: "demo".into() };
                 (0..count).map(|_| ServerId(simulator.cloud(|cloud| cloud.boot(&wanted)).unwrap())).collect()
             }
-            Backend::Nova(run) => {
+            Backend::Nova(nova) => {
                 let state = match initial {
                     Initial::Active => "active",
                     Initial::Paused => "paused",
                     Initial::Stopped => "shutoff",
                 };
-                let count = count.to_string();
-                let printed = script("cloud", &["boot"], run, &["--host", host.as_str(), "--flavor", "tiny", "--state", state, "--count", &count]).await;
-                printed.lines().map(|line| ServerId(line.parse().unwrap())).collect()
+                nova.boot(host.as_str(), "tiny", state, count).await
             }
         }
     }
@@ -122,12 +124,7 @@ impl Lab {
                 let knobs: Knobs = serde_json::from_value(knobs).unwrap();
                 simulator.cloud(|cloud| cloud.set_knobs(&whose.name(), Some(knobs)));
             }
-            Backend::Nova(run) => {
-                let file = run.join("sim/ctl").join(format!("{}.json", whose.name()));
-                let unfinished = file.with_extension("new");
-                std::fs::write(&unfinished, knobs.to_string()).unwrap();
-                std::fs::rename(unfinished, file).unwrap();
-            }
+            Backend::Nova(nova) => nova.steer(&whose.name(), &knobs),
         }
     }
 
@@ -140,7 +137,7 @@ impl Lab {
     pub(super) async fn reset(&self) {
         match &self.backend {
             Backend::Simulator(_) => {}
-            Backend::Nova(run) => drop(script("cloud", &["reset"], run, &[]).await),
+            Backend::Nova(nova) => nova.reset().await,
         }
     }
 
@@ -210,45 +207,4 @@ pub(super) async fn eventually<T, F: Future<Output = Result<T, String>>>(what: &
         Ok(found) => found,
         Err(_) => panic!("waited {PATIENCE:?} for {what}; last seen: {seen}"),
     }
-}
-
-/// A Nova that the project's scripts started for this test. It stops when dropped.
-pub(super) struct RealNova {
-    run: PathBuf,
-}
-
-impl RealNova {
-    pub(super) async fn start() -> Self {
-        let nova = Self { run: Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("contract-nova-{}", std::process::id())) };
-        script("up", &[], &nova.run, &[]).await;
-        nova
-    }
-
-    pub(super) async fn lab(&self) -> Lab {
-        let clouds = std::fs::read(self.run.join("clouds.yaml")).unwrap();
-        Lab::connect(&clouds, "e2e", Backend::Nova(self.run.clone())).await
-    }
-}
-
-impl Drop for RealNova {
-    fn drop(&mut self) {
-        // What a failed start has left, `up` has stopped itself; then this fails, and nothing is lost.
-        drop(std::process::Command::new(scripts().join("down")).arg(&self.run).status());
-        if !std::thread::panicking() {
-            // The databases are large; the logs are wanted only after a failure.
-            drop(std::fs::remove_dir_all(&self.run));
-        }
-    }
-}
-
-fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/e2e/servers/nova")
-}
-
-/// Runs one of the scripts of `servers/nova`; returns what it printed.
-async fn script(name: &str, verb: &[&str], run: &Path, arguments: &[&str]) -> String {
-    let path = scripts().join(name);
-    let output = Command::new(&path).args(verb).arg(run).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output().await.unwrap();
-    assert!(output.status.success(), "{} {verb:?} {arguments:?}: {}", path.display(), output.status);
-    String::from_utf8(output.stdout).unwrap()
 }

@@ -9,9 +9,9 @@ mod moves;
 mod refusals;
 mod transport;
 
-use lab::Lab;
+pub(crate) use lab::Lab;
 
-/// Makes a test against the simulator of each behaviour, and the list for the real Nova.
+/// Makes a test against the simulator of each behaviour, and the list for the real Nova (see module `nova`).
 macro_rules! behaviours {
     ($($module:ident :: $name:ident),+ $(,)?) => {
         mod simulator {
@@ -24,7 +24,7 @@ macro_rules! behaviours {
         }
 
         /// Every behaviour in turn, on one cloud; a failure does not keep the others from being looked at.
-        async fn all_on(real: Lab) -> Vec<&'static str> {
+        pub(crate) async fn all_on(real: Lab) -> Vec<&'static str> {
             let mut failed = Vec::new();
             $(
                 let lab = real.clone();
@@ -64,12 +64,3 @@ behaviours![
     hosts::rows_are_found_by_each_filter,
     hosts::an_administrator_sees_all_projects,
 ];
-
-#[tokio::test]
-#[ignore = "starts a real Nova, which takes a minute, and uses it for three: cargo test --test e2e -- --ignored the_contract_holds_on_a_real_nova"]
-async fn the_contract_holds_on_a_real_nova() {
-    let nova = lab::RealNova::start().await;
-    let failed = all_on(nova.lab().await).await;
-    // Nova is still there when this fails, and its logs afterwards.
-    assert_eq!(failed, Vec::<&str>::new(), "each panic above says what was seen");
-}

@@ -1,19 +1,17 @@
 //! The cloud of a story: the simulator in this process, or a real Nova that a script has started.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use sidestep::simulator::{HttpFault, Migration, Request, ServerSettings, Settings, Simulator, VmState};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
+
+use super::nova::{self, Nova};
 
 /// Where a story's servers run.
 #[derive(Debug)]
 pub(crate) enum Cloud {
     /// In this process, on a runtime of its own, so that it answers while a test waits for a program.
     Simulator(Simulated),
-    /// A run folder of `tests/e2e/servers/nova/up`.
+    /// The real one.
     Nova(Nova),
 }
 
@@ -22,7 +20,7 @@ impl Cloud {
     pub(crate) fn clouds_yaml(&self) -> String {
         match self {
             Self::Simulator(simulated) => simulated.clouds_yaml(),
-            Self::Nova(nova) => fs::read_to_string(&nova.env["CLOUDS_YAML"]).unwrap(),
+            Self::Nova(nova) => nova.clouds_yaml(),
         }
     }
 
@@ -30,7 +28,7 @@ impl Cloud {
     pub(crate) fn entry(&self) -> &'static str {
         match self {
             Self::Simulator(_) => "simulator",
-            Self::Nova(_) => "e2e",
+            Self::Nova(_) => nova::ENTRY,
         }
     }
 
@@ -38,7 +36,7 @@ impl Cloud {
     pub(crate) fn hosts(&self) -> Vec<String> {
         match self {
             Self::Simulator(simulated) => simulated.cloud(|cloud| cloud.hosts().map(|host| host.name.clone()).collect()),
-            Self::Nova(nova) => nova.env["HOSTS"].split([',', ' ']).filter(|host| !host.is_empty()).map(str::to_owned).collect(),
+            Self::Nova(nova) => nova.hosts(),
         }
     }
 
@@ -46,7 +44,7 @@ impl Cloud {
     pub(crate) fn describe(&self) -> String {
         match self {
             Self::Simulator(simulated) => simulated.describe(),
-            Self::Nova(nova) => format!("Nova in {}", nova.run.display()),
+            Self::Nova(nova) => nova.describe(),
         }
     }
 }
@@ -134,23 +132,5 @@ impl Drop for Simulated {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
-    }
-}
-
-/// A real Nova.
-#[derive(Debug)]
-pub(crate) struct Nova {
-    /// Its run folder.
-    pub(crate) run: PathBuf,
-    /// How to reach it: what `up` wrote.
-    pub(crate) env: BTreeMap<String, String>,
-}
-
-impl Nova {
-    /// The Nova of this run folder, which is up.
-    pub(crate) fn of(run: &Path) -> Self {
-        let env = fs::read_to_string(run.join("env")).unwrap();
-        let env = env.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), value.trim_matches('\'').to_owned())).collect();
-        Self { run: run.to_owned(), env }
     }
 }

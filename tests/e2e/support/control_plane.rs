@@ -27,7 +27,8 @@ pub(crate) fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn server_script(path: &str) -> Command {
+/// A script of `tests/e2e/servers`, which starts its servers on behalf of this process.
+pub(crate) fn server_script(path: &str) -> Command {
     let mut command = Command::new(repository("tests/e2e/servers").join(path));
     command.env("SIDESTEP_OWNER_PID", id().to_string());
     command
@@ -55,10 +56,8 @@ impl ControlPlane {
         // Its standard error is ours, so that whoever waits sees why.
         let status = server_script("kubernetes/up").arg(&run).stdin(Stdio::null()).status().unwrap();
         assert!(status.success(), "the control plane did not start; its own words stand above, its logs in {}", run.display());
-        let watch = stop_at_our_end(&run);
-        let env = fs::read_to_string(run.join("env")).unwrap();
-        let env = env.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-        Self { run, env, watch }
+        let watch = stop_at_our_end("kubernetes", &run);
+        Self { env: env_of(&run), run, watch }
     }
 
     /// One for all tests that need no more than the kinds and the accounts, and do not break it.
@@ -131,11 +130,17 @@ impl ControlPlane {
     }
 }
 
-/// Starts the shell that stops the run when it cannot read from us any more, and then removes its folder.
-fn stop_at_our_end(run: &Path) -> Child {
+/// How to reach a server: what its `up` wrote.
+pub(crate) fn env_of(run: &Path) -> BTreeMap<String, String> {
+    let env = fs::read_to_string(run.join("env")).unwrap();
+    env.lines().filter_map(|line| line.split_once('=')).map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// Starts the shell that stops the run of a server when it cannot read from us any more, and then removes its folder.
+pub(crate) fn stop_at_our_end(server: &str, run: &Path) -> Child {
     Command::new("setsid")
         .args(["sh", "-c", r#"cat >/dev/null; "$1" "$2" && rm -rf "$2""#, "sh"])
-        .args([&repository("tests/e2e/servers/kubernetes/down"), run])
+        .args([&repository(&format!("tests/e2e/servers/{server}/down")), run])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()

@@ -102,6 +102,13 @@ impl Program {
         self.child.try_wait().unwrap()
     }
 
+    /// Its resident memory, KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let figure = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        figure.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     /// All that it has printed.
     pub(crate) fn printed(&self) -> String {
         fs::read_to_string(&self.log).unwrap()

@@ -30,6 +30,7 @@ use tokio::time::{sleep, timeout};
 use super::alert_line::AlertLine;
 use super::cloud::{Cloud, Simulated};
 use super::control_plane::{Lease, NAMESPACE};
+use super::nova::Nova;
 use super::process::Program;
 
 /// The name of the story's OpenStackCloud, and of its Secret.
@@ -291,6 +292,11 @@ impl World {
         program.unwrap().printed()
     }
 
+    /// The resident memory of the operator and of each sentinel, KiB.
+    pub(crate) fn resident_kib(&self) -> (u64, Vec<u64>) {
+        (self.operator.as_ref().unwrap().resident_kib(), self.sentinels.values().map(Program::resident_kib).collect())
+    }
+
     /// Starts the operator with further arguments.
     pub(crate) fn start_operator(&mut self, arguments: &[&str]) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidestep-operator"));
@@ -342,6 +348,14 @@ impl World {
     }
 
     // ---- the cloud ----
+
+    /// The real Nova, of a story that runs on it.
+    pub(crate) fn nova(&self) -> &Nova {
+        match &self.cloud {
+            Cloud::Nova(nova) => nova,
+            Cloud::Simulator(_) => panic!("this story runs on the simulator"),
+        }
+    }
 
     /// The simulator, of a story that runs on it.
     pub(crate) fn simulator(&self) -> &Simulated {
