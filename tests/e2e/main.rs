@@ -5,4 +5,5 @@
 mod contract;
 mod drain;
 mod kinds;
+mod nova;
 mod support;
