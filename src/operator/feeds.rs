@@ -9,10 +9,13 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Lookup, ReflectHandle, Store};
+use kube::runtime::utils::Backoff;
+use kube::runtime::watcher::DefaultBackoff;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
@@ -20,6 +23,8 @@ use tokio::sync::watch;
 
 /// Events that a slow controller may be behind before the watch waits for it.
 const BUFFER: usize = 1024;
+/// The longest pause before a broken watch is begun again. After an outage of the API server alerts and drains wait for it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How many watches have not shown yet what is there.
 #[derive(Clone, Debug)]
@@ -79,7 +84,7 @@ where
     /// Runs the watch. `gone` is told of each object that was deleted.
     pub(super) async fn run(self, readiness: Readiness, gone: impl Fn(&K) + Send) {
         let kind = <K as Resource>::kind(&()).into_owned();
-        let events = watcher(self.api, watcher::Config::default()).default_backoff().reflect_shared(self.writer);
+        let events = watcher(self.api, watcher::Config::default()).backoff(Pauses::default()).reflect_shared(self.writer);
         let mut events = std::pin::pin!(events);
         let mut first = true;
         while let Some(event) = events.next().await {
@@ -93,5 +98,34 @@ where
                 Err(error) => tracing::warn!(kind, %error, "A watch of the API server broke and is begun again."),
             }
         }
+    }
+}
+
+/// The pauses before a broken watch is begun again: kube's own, which double, up to [`LONGEST_PAUSE`].
+#[derive(Default)]
+struct Pauses(DefaultBackoff);
+
+impl Iterator for Pauses {
+    type Item = Duration;
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next().map(|pause| pause.min(LONGEST_PAUSE))
+    }
+}
+
+impl Backoff for Pauses {
+    fn reset(&mut self) {
+        self.0.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_is_begun_again_for_ever_and_after_seconds_at_most() {
+        let pauses: Vec<Duration> = Pauses::default().take(50).collect();
+        assert_eq!(pauses.len(), 50);
+        assert!(pauses.iter().all(|pause| *pause > Duration::ZERO && *pause <= LONGEST_PAUSE), "{pauses:?}");
     }
 }
