@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use uuid::Uuid;
 
 use super::cordon::{self, Write, before_of};
@@ -493,12 +492,6 @@ impl Draft<'_> {
 /// `time` moved on by `by`.
 pub(super) fn later(time: Timestamp, by: Duration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
-}
-
-/// A moment for the timeline, as the operator passes those of the alert in.
-#[must_use]
-pub fn entry(event: TimelineEvent, time: Timestamp, clock: ClockName) -> TimelineEntry {
-    TimelineEntry { event, time: MicroTime(time), clock }
 }
 
 #[cfg(test)]

@@ -29,8 +29,9 @@ mod report;
 mod tally;
 
 pub use cordon::Write;
-pub use decide::{Action, CloudSight, Incident, Memory, NewRun, Next, Observation, Pace, Permission, Refusal, ServiceSight, decide, entry, permission};
+pub use decide::{Action, CloudSight, Incident, Memory, NewRun, Next, Observation, Pace, Permission, Refusal, ServiceSight, decide, permission};
 pub use drain::{RunFacts, RunState, run_name};
+pub use report::entry;
 
 /// How many runs one server may have in one incident before it is left where it is: it keeps returning.
 pub const RUNS_PER_SERVER: u32 = 3;

@@ -47,10 +47,16 @@ pub(super) fn phase(status: &mut HostQuarantineStatus, now: Timestamp, phase: Ph
     status.conditions = conditions.finish();
 }
 
+/// A moment for the timeline, as the operator passes those of the alert in.
+#[must_use]
+pub fn entry(event: TimelineEvent, time: Timestamp, clock: ClockName) -> TimelineEntry {
+    TimelineEntry { event, time: MicroTime(time), clock }
+}
+
 /// Adds a moment to the timeline; the first of its kind stays.
 pub(super) fn moment(status: &mut HostQuarantineStatus, event: TimelineEvent, time: Timestamp, clock: ClockName) {
     if moment_of(status, event).is_none() {
-        status.timeline.push(TimelineEntry { event, time: MicroTime(time), clock });
+        status.timeline.push(entry(event, time, clock));
     }
 }
 

@@ -1,5 +1,6 @@
 //! Facts about the transitions of an incident.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use uuid::Uuid;
 
 use super::*;
