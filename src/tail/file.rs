@@ -14,7 +14,7 @@ use super::position::{HEAD_BYTES, Position};
 pub(super) enum Filled {
     /// So many bytes more.
     Bytes(usize),
-    /// The end, for now.
+    /// The end as it is at present.
     End,
     /// The content was replaced: the file was cut, and perhaps has grown again since.
     Replaced,

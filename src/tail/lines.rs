@@ -93,7 +93,7 @@ impl Lines {
         self.buffer.get(self.start..).unwrap_or_default()
     }
 
-    /// Reads on; 0 means that the stream has no more for now.
+    /// Reads on; 0 means that the stream has no more at present.
     ///
     /// # Errors
     /// What the stream says.

@@ -125,7 +125,7 @@ impl Cloud {
         }
     }
 
-    /// One whole look at a host, every part of it asked for now.
+    /// One whole look at a host, every part of it asked for anew.
     pub async fn host_view(&self, host: &HostName, with_placement: bool) -> Result<HostView, Fault> {
         let begun_at = self.clock().now();
         let mut rows = NewestRows::default();
