@@ -18,8 +18,7 @@
 //!
 //! # Layers
 //!
-//! A module uses itself and modules of the layers before its own, never one beside it or after it, but for [`openstack`], which reads the time
-//! from [`clock`]. `tidy.rs`, a test, reads every line and names those that break this.
+//! A module uses itself and modules of the layers before its own, never one after it, and of those beside it [`clock`] alone. `tidy.rs`, a test, reads every line and names those that break this.
 //!
 //! | layer | modules | what it is |
 //! | --- | --- | --- |
