@@ -2,8 +2,14 @@
 
 #![cfg(test)]
 
+mod budget;
 mod contract;
+mod crashes;
 mod drain;
 mod kinds;
+mod mistakes;
 mod nova;
+mod observe;
+mod patience;
+mod sentinels;
 mod support;

@@ -1,6 +1,7 @@
 //! The cloud of a story: the simulator in this process, or a real Nova that a script has started.
 
-use sidestep::simulator::{HttpFault, Migration, Request, ServerSettings, Settings, Simulator, VmState};
+use serde_json::json;
+use sidestep::simulator::{HttpFault, Knobs, Migration, Request, ServerSettings, Settings, Simulator, VmState};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
@@ -86,6 +87,61 @@ impl Simulated {
         rows
     }
 
+    /// Sets the knobs of `name` from a JSON object, or removes them.
+    pub(crate) fn knobs(&self, name: &str, knobs: Option<&str>) {
+        let knobs = knobs.map(|knobs| serde_json::from_str::<Knobs>(knobs).unwrap());
+        self.cloud(|cloud| cloud.set_knobs(name, knobs));
+    }
+
+    /// Whether exactly so many live migrations were asked for.
+    pub(crate) fn moves_asked(&self, count: usize) -> Result<(), String> {
+        let asked: Vec<Request> = self.writes().into_iter().filter(|request| request.method == "POST" && request.path.ends_with("/action")).collect();
+        if asked.len() == count { Ok(()) } else { Err(format!("{asked:?}")) }
+    }
+
+    /// Whether some migration record has this status.
+    pub(crate) fn has_row(&self, status: &str) -> Result<(), String> {
+        let statuses: Vec<_> = self.cloud(|cloud| cloud.migrations().map(|row| row.status).collect());
+        if statuses.contains(&Some(status)) { Ok(()) } else { Err(format!("{statuses:?}")) }
+    }
+
+    /// Whether exactly so many migration records have this status.
+    pub(crate) fn rows_in(&self, status: &str, count: usize) -> Result<(), String> {
+        let statuses: Vec<_> = self.cloud(|cloud| cloud.migrations().map(|row| row.status).collect());
+        if statuses.iter().filter(|row| **row == Some(status)).count() == count { Ok(()) } else { Err(format!("{statuses:?}")) }
+    }
+
+    /// The hosts that are out of service.
+    pub(crate) fn disabled_hosts(&self) -> Vec<String> {
+        self.cloud(|cloud| cloud.hosts().filter(|host| !host.enabled).map(|host| host.name.clone()).collect())
+    }
+
+    /// The service that each write to a service was about, in order.
+    pub(crate) fn service_writes(&self) -> Vec<String> {
+        let writes = self.writes().into_iter().filter(|request| request.method == "PUT");
+        writes.filter_map(|request| request.path.split_once("/os-services/").map(|(_, id)| id.to_owned())).collect()
+    }
+
+    /// Changes the password of the users.
+    pub(crate) async fn set_password(&self, password: &str) {
+        let put = http().put(self.url().join("admin/settings").unwrap()).json(&json!({"password": password}));
+        put.send().await.unwrap().error_for_status().unwrap();
+    }
+
+    /// Takes a host out of service as an operator of the cloud does.
+    pub(crate) async fn disable(&self, host: &str, reason: &str) {
+        let client = http();
+        let url = |path: &str| self.url().join(path).unwrap();
+        let user = json!({"name": "admin", "password": "lab", "domain": {"name": "Default"}});
+        let scope = json!({"project": {"name": "admin", "domain": {"name": "Default"}}});
+        let login = json!({"auth": {"identity": {"methods": ["password"], "password": {"user": user}}, "scope": scope}});
+        let answer = client.post(url("identity/v3/auth/tokens")).json(&login).send().await.unwrap().error_for_status().unwrap();
+        let token = answer.headers()["x-subject-token"].clone();
+        let id = self.cloud(|cloud| cloud.host(host).map(|host| host.service_id)).unwrap();
+        let put = client.put(url(&format!("compute/v2.1/os-services/{id}"))).header("x-auth-token", token).header("openstack-api-version", "compute 2.96");
+        put.json(&json!({"status": "disabled", "disabled_reason": reason})).send().await.unwrap().error_for_status().unwrap();
+    }
+
     /// The host of a server, while it exists.
     pub(crate) fn host_of(&self, server: Uuid) -> Option<String> {
         self.cloud(|cloud| cloud.server(server).map(|server| server.host.clone()))
@@ -113,9 +169,23 @@ impl Simulated {
     }
 }
 
+fn http() -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 /// A server for [`Settings::servers`].
 pub(crate) fn server(name: &str, host: &str, state: VmState) -> ServerSettings {
     ServerSettings { id: None, name: name.to_owned(), host: host.to_owned(), state, ram_mb: 512, vcpus: 1, project: "demo".to_owned() }
+}
+
+/// A running server for [`Settings::servers`].
+pub(crate) fn active(name: &str, host: &str) -> ServerSettings {
+    server(name, host, VmState::Active)
+}
+
+/// Four servers on cmp-1, one of them paused.
+pub(crate) fn four_servers() -> Vec<ServerSettings> {
+    vec![active("a", "cmp-1"), active("b", "cmp-1"), active("c", "cmp-1"), server("d", "cmp-1", VmState::Paused)]
 }
 
 impl std::ops::Deref for Simulated {

@@ -11,21 +11,24 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::ClusterResourceScope;
 use kube::{Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use sidestep::api::quarantine::Phase;
+use sidestep::api::alert::Decision;
+use sidestep::api::quarantine::{Phase, TimelineEvent};
 use sidestep::api::{HostAlert, HostQuarantine, MigrationRun, OpenStackCloud, QuarantinePolicy};
 use sidestep::clock::Clock;
 use sidestep::simulator::{ServerSettings, Settings};
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
+use uuid::Uuid;
 
 use super::alert_line::AlertLine;
 use super::cloud::{Cloud, Simulated};
@@ -136,14 +139,16 @@ impl World {
     }
 
     async fn clean_kind<K: Kind>(&self) {
-        let api = self.api::<K>();
+        // Without their contents, which a story may have broken.
+        let api = self.dynamic::<K>();
+        let all = async || api.list_metadata(&ListParams::default()).await.unwrap().items;
         api.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
-        for object in self.all::<K>().await {
+        for object in all().await {
             let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
             // Gone meanwhile, where it had no finalizer.
             drop(api.patch(&object.name_any(), &PatchParams::default(), &patch).await);
         }
-        self.until(&format!("no {} is left", K::kind(&())), async || empty(&self.all::<K>().await)).await;
+        self.until(&format!("no {} is left", K::kind(&())), async || empty(&all().await)).await;
     }
 
     // ---- objects ----
@@ -151,6 +156,11 @@ impl World {
     /// The objects of a kind.
     pub(crate) fn api<K: Kind>(&self) -> Api<K> {
         Api::all(self.client.clone())
+    }
+
+    /// The same as the API server holds them, whether or not they can be read.
+    pub(crate) fn dynamic<K: Kind>(&self) -> Api<DynamicObject> {
+        Api::all_with(self.client.clone(), &ApiResource::erase::<K>(&()))
     }
 
     /// All objects of a kind.
@@ -182,7 +192,13 @@ impl World {
 
     /// Makes or replaces a Secret with a clouds.yaml.
     pub(crate) async fn create_secret(&self, name: &str, clouds_yaml: &str) {
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"clouds.yaml": clouds_yaml}});
+        self.create_secret_with(name, "clouds.yaml", clouds_yaml).await;
+    }
+
+    /// Makes or replaces a Secret with one key.
+    pub(crate) async fn create_secret_with(&self, name: &str, key: &str, value: &str) {
+        let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
+        secret["stringData"][key] = value.into();
         let secrets = Api::<Secret>::namespaced(self.client.clone(), NAMESPACE);
         secrets.patch(name, &PatchParams::apply("story").force(), &Patch::Apply(secret)).await.unwrap();
     }
@@ -272,6 +288,40 @@ impl World {
     /// Waits until the quarantine of a host is in this phase.
     pub(crate) async fn wait_for_phase_of(&self, host: &str, phase: Phase) -> HostQuarantine {
         self.wait_for_quarantine_of(host, &format!("that is {}", phase.as_str()), |quarantine| phase_of(quarantine) == Some(phase)).await
+    }
+
+    /// Waits until an object is gone.
+    pub(crate) async fn wait_until_gone<K: Kind>(&self, name: &str) {
+        let api = self.api::<K>();
+        self.until(&format!("{} {name} is gone", K::kind(&())), async || api.get_opt(name).await.unwrap().map_or(Ok(()), |object| Err(yaml(&object)))).await;
+    }
+
+    /// Waits until there is an Event with this reason about an object of this name.
+    pub(crate) async fn wait_for_event(&self, name: &str, reason: &str) -> String {
+        self.until(&format!("there is an Event {reason} about {name}"), async || {
+            let events = self.events_about(name).await;
+            events.iter().find(|event| event.starts_with(reason)).cloned().ok_or(events.join("\n"))
+        })
+        .await
+    }
+
+    /// Waits until the only run of a server in a quarantine satisfies `test`.
+    pub(crate) async fn wait_for_run_of(&self, quarantine: &str, server: Uuid, what: &str, test: impl Fn(&MigrationRun) -> bool) -> MigrationRun {
+        self.until(&format!("the run of server {server} {what}"), async || {
+            let mut runs = self.runs_of(quarantine).await;
+            runs.retain(|run| run.spec.server == server.to_string());
+            match runs.as_slice() {
+                [run] if test(run) => Ok(run.clone()),
+                _ => Err(yaml(&runs)),
+            }
+        })
+        .await
+    }
+
+    /// Waits until Sidestep has seen that so many hosts are out of service.
+    pub(crate) async fn wait_for_hosts_disabled(&self, count: u32) {
+        let seen = |cloud: &OpenStackCloud| cloud.status.as_ref().and_then(|status| status.hosts).is_some_and(|hosts| hosts.disabled == count);
+        self.wait_for(CLOUD, &format!("shows {count} disabled hosts"), seen).await;
     }
 
     /// Waits until a program has printed this. `program` is `operator` or `sentinel-NODE`.
@@ -403,6 +453,22 @@ pub(crate) async fn until<T>(what: &str, limit: Duration, mut ask: impl AsyncFnM
 /// The phase of a quarantine.
 pub(crate) fn phase_of(quarantine: &HostQuarantine) -> Option<Phase> {
     quarantine.status.as_ref().and_then(|status| status.phase)
+}
+
+/// The decision on an alert.
+pub(crate) fn decision_of(alert: &HostAlert) -> Option<Decision> {
+    alert.status.as_ref().and_then(|status| status.decision)
+}
+
+/// When a step of a quarantine was.
+pub(crate) fn moment_of(quarantine: &HostQuarantine, event: TimelineEvent) -> Option<Timestamp> {
+    let timeline = quarantine.status.as_ref().map(|status| status.timeline.as_slice()).unwrap_or_default();
+    timeline.iter().find(|entry| entry.event == event).map(|entry| entry.time.0)
+}
+
+/// Milliseconds between two steps of a quarantine.
+pub(crate) fn millis_between(quarantine: &HostQuarantine, from: TimelineEvent, to: TimelineEvent) -> i128 {
+    moment_of(quarantine, to).unwrap().duration_since(moment_of(quarantine, from).unwrap()).as_millis()
 }
 
 /// A condition in an object's status.

@@ -1,0 +1,92 @@
+//! What people and broken objects do to a drain, and what the operator does when there is nothing to do.
+
+use std::fs;
+
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use sidestep::api::quarantine::{Phase, ResidentReason};
+use sidestep::api::run::RunPhase;
+use sidestep::api::{HostQuarantine, MigrationRun, OpenStackCloud};
+use sidestep::simulator::VmState;
+
+use super::support::cloud::{active, four_servers, server};
+use super::support::world::{Setup, World};
+
+#[tokio::test]
+async fn a_run_that_a_person_deletes_is_not_made_again_and_the_others_go_on() {
+    let world = World::start(Setup::simulated(four_servers()).await.without_sentinels()).await;
+    world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    world.until("two moves are asked for", async || world.simulator().moves_asked(2)).await;
+    let waits = |run: &MigrationRun| run.status.as_ref().is_none_or(|status| status.attempts.is_empty());
+    let deleted = world.until("a run waits", async || world.runs_of("hunch").await.into_iter().find(waits).ok_or_else(|| "none".to_owned())).await;
+    world.delete::<MigrationRun>(deleted.metadata.name.as_ref().unwrap()).await;
+    let superseded = |run: &MigrationRun| run.status.as_ref().and_then(|status| status.phase) == Some(RunPhase::Superseded);
+    world.wait_for(deleted.metadata.name.as_ref().unwrap(), "is Superseded", superseded).await;
+    world.simulator().knobs("host-cmp-1", None);
+    let status = world.wait_for_phase("hunch", Phase::Blocked).await.status.unwrap();
+    let residents: Vec<_> = status.residents.iter().map(|resident| (resident.server.clone(), resident.reason)).collect();
+    assert_eq!(residents, [(deleted.spec.server, ResidentReason::RunDeleted)]);
+    assert_eq!((status.progress.unwrap().migrated, world.simulator().servers_on("cmp-1").len()), (3, 1));
+    assert_eq!(world.simulator().moves_asked(3), Ok(()));
+}
+
+#[tokio::test]
+async fn objects_that_cannot_be_read_stop_nothing_else() {
+    let setup = Setup::simulated(four_servers()).await.without_sentinels();
+    let mut world = World::bare(setup.cloud).await;
+    world.create_secret("lab", &world.cloud.clouds_yaml()).await;
+    world.create_cloud("lab", json!({})).await;
+    world.create_cloud("broken", json!({})).await;
+    world.quarantine_by_hand("broken", "cmp-2", "Enforce").await;
+    // The schema knows no 32 bits.
+    let huge = 1_u64 << 40;
+    let status = |status: Value| Patch::Merge(json!({"status": status}));
+    let params = PatchParams::default();
+    let raw = world.dynamic::<HostQuarantine>();
+    raw.patch_status("broken", &params, &status(json!({"residentCount": huge}))).await.unwrap();
+    let hosts = json!({"total": huge, "enabled": 0, "disabled": 0, "down": 0, "quarantined": 0});
+    world.dynamic::<OpenStackCloud>().patch_status("broken", &params, &status(json!({"hosts": hosts}))).await.unwrap();
+    world.start_operator(&[]);
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    world.wait_for_phase("hunch", Phase::Empty).await;
+    for kind in ["HostQuarantine", "OpenStackCloud"] {
+        let line = world.wait_for_log("operator", &format!("does not parse and is left out; correct or delete it. kind={kind}")).await;
+        assert!(line.contains("name=\"broken\""), "{line}");
+    }
+    assert!(world.simulator().service("cmp-2").0);
+}
+
+#[tokio::test]
+async fn while_nothing_changes_nothing_is_written() {
+    let setup = Setup::simulated(vec![active("a", "cmp-1"), server("off", "cmp-1", VmState::Shutoff)]).await.without_sentinels();
+    let world = World::start(Setup { spec: json!({"inventory": {"idleInterval": "1s"}}), ..setup }).await;
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    world.quarantine_by_hand("shown", "cmp-2", "Observe").await;
+    world.wait_for_phase("hunch", Phase::Blocked).await;
+    world.wait_for_phase("shown", Phase::Observed).await;
+    let looks = || world.simulator().requests().iter().filter(|request| request.path.contains("/os-services")).count();
+    let wait_for_looks = async |count: usize| {
+        let from = looks();
+        let seen = async || if looks() >= from + count { Ok(()) } else { Err(format!("{} looks", looks() - from)) };
+        world.until(&format!("the cloud was looked at {count} times"), seen).await;
+    };
+    // What the last change still had to say.
+    wait_for_looks(3).await;
+    let before = operator_writes(&world);
+    wait_for_looks(35).await;
+    let after = operator_writes(&world);
+    assert_eq!(after[before.len()..], [] as [String; 0]);
+}
+
+/// What the operator wrote, as the API server recorded it.
+fn operator_writes(world: &World) -> Vec<String> {
+    let log = fs::read_to_string(world.plane.audit_log()).unwrap();
+    // The last line may not be whole yet.
+    let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let writes = entries.filter(|entry| {
+        let by_operator = entry["user"]["username"].as_str().is_some_and(|name| name.ends_with(":sidestep-operator"));
+        by_operator && !matches!(entry["verb"].as_str(), Some("get" | "list" | "watch"))
+    });
+    writes.map(|entry| format!("{} {} {}", entry["requestReceivedTimestamp"], entry["verb"], entry["requestURI"])).collect()
+}
