@@ -5,7 +5,7 @@ mod drain;
 mod failures;
 mod outages;
 
-use std::collections::BTreeMap;
+use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -114,17 +114,14 @@ async fn release(world: &World, name: &str, host: &str) -> HostQuarantine {
     released
 }
 
-/// Prints the figures of a story, for whoever asks with `--nocapture`.
+/// Prints the figures of a story, for whoever asks with `--nocapture`: each step of the timeline in milliseconds after the first one.
 fn figures(story: &str, world: &World, quarantine: &HostQuarantine) {
-    let at: BTreeMap<String, i64> = moments(quarantine).into_iter().map(|(event, micros)| (format!("{event:?}"), micros)).collect();
-    let millis = |from: &str, to: &str| Some((at.get(to)? - at.get(from)?) / 1000);
+    let moments = moments(quarantine);
+    let first = moments.iter().map(|(_, micros)| *micros).min().unwrap_or_default();
+    let steps: Vec<String> = moments.iter().map(|(event, micros)| format!("{event:?} {}", (micros - first) / 1000)).collect();
     let (operator, sentinels) = world.resident_kib();
-    println!(
-        "{story}: ms from alert written to cordon requested {:?}, to first POST {:?}, to empty {:?}; KiB of the operator {operator}, of the sentinels {sentinels:?}",
-        millis("AlertWritten", "CordonRequested"),
-        millis("AlertWritten", "FirstMigrationRequested"),
-        millis("AlertWritten", "Empty"),
-    );
+    let load = fs::read_to_string("/proc/loadavg").unwrap();
+    println!("{story}: {} (ms); resident KiB: operator {operator}, sentinels {sentinels:?}; load {}", steps.join(", "), load.trim());
 }
 
 /// The timeline in the order of its moments, in microseconds since 1970.
