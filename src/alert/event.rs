@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use crate::api::units::{Flow, Severity};
 
 /// The range of signature numbers that Suricata reserves for its own decoder, stream and application-layer events.
+/// The generators of rules that people write (text rules, shared-object rules); every other one is a sensor's own decoder or preprocessor.
+const RULE_GENERATORS: [i64; 2] = [1, 3];
 const SENSOR_INTERNAL_SIDS: std::ops::RangeInclusive<i64> = 2_200_000..=2_299_999;
 
 /// One alert of one sensor about one packet or transaction. Texts are as the sensor wrote them: untrusted, of any length below the record's.
@@ -112,7 +114,7 @@ impl AlertEvent {
 /// with one packet. Such alerts are parsed and shown; policies never match them.
 #[must_use]
 pub fn is_sensor_internal(gid: i64, sid: i64) -> bool {
-    gid == 1 && SENSOR_INTERNAL_SIDS.contains(&sid)
+    !RULE_GENERATORS.contains(&gid) || (gid == 1 && SENSOR_INTERNAL_SIDS.contains(&sid))
 }
 
 #[cfg(test)]
@@ -125,6 +127,7 @@ mod tests {
         assert!(is_sensor_internal(1, 2_299_999));
         assert!(!is_sensor_internal(1, 2_300_000));
         assert!(!is_sensor_internal(3, 2_200_000));
+        assert!(is_sensor_internal(116, 1));
         assert!(!is_sensor_internal(1, 2_024_897));
     }
 }

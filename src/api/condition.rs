@@ -103,6 +103,9 @@ pub struct Conditions {
 /// The reason of `Accepted` while a HostQuarantine is in mode Observe: only the gates about the host were asked. In mode Enforce it counts as not asked yet.
 pub const OBSERVING: &str = "Observing";
 
+/// The reason of a False `Accepted` that is final: another quarantine has the host, and a new object is needed once that one is released.
+pub const ANOTHER_ACTIVE: &str = "AnotherActive";
+
 /// The longest message that is written; longer ones end in an ellipsis.
 const MESSAGE_MAX_CHARS: usize = 1024;
 

@@ -291,7 +291,7 @@ pub struct TimelineEntry {
 pub enum ResidentReason {
     /// Its state is one that Sidestep does not move (shut off, suspended, in rescue, …).
     StateNotMovable,
-    /// It was in ERROR before Sidestep touched it.
+    /// It is in ERROR, and not by an attempt of Sidestep's.
     ServerInError,
     /// An attempt of Sidestep left it in ERROR; it is not tried again.
     ErrorAfterAttempt,
@@ -301,13 +301,13 @@ pub enum ResidentReason {
     MoveDeadlineExceeded,
     /// The drain's deadline passed before it was tried.
     DrainDeadlineExceeded,
-    /// It came back after it had left; after three moves it stays.
+    /// It has had three runs off this host and is here again.
     KeepsReturning,
     /// Nova's record says that the move completed, and Nova still shows the server on this host.
     RecordBehindGuest,
     /// A person deleted its MigrationRun; what a person deletes stays deleted.
     RunDeleted,
-    /// Nova does something else with it (a task state that is not a live migration).
+    /// Nova is busy with it, or had not begun with its move, when the drain's deadline passed.
     Busy,
     /// Placement holds an allocation on this host for something that is no server listed here.
     AllocationLeft,

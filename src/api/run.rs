@@ -141,6 +141,41 @@ impl Outcome {
     }
 }
 
+/// Why a run ended without success, as the reason of its Succeeded condition. The quarantine reads it back to name the resident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureReason {
+    /// All attempts were used up.
+    AttemptsExhausted,
+    /// An attempt left the server in ERROR.
+    ErrorAfterAttempt,
+    /// Nova's record says completed, and Nova still shows the server on the source.
+    RecordBehindGuest,
+    /// Nova's record says that the move failed, and Nova shows the server elsewhere.
+    LeftInError,
+}
+
+impl FailureReason {
+    /// The reason of this word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
+        [Self::AttemptsExhausted, Self::ErrorAfterAttempt, Self::RecordBehindGuest, Self::LeftInError].into_iter().find(|reason| reason.as_str() == word)
+    }
+
+    /// The word in the condition.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AttemptsExhausted => "AttemptsExhausted",
+            Self::ErrorAfterAttempt => "ErrorAfterAttempt",
+            Self::RecordBehindGuest => "RecordBehindGuest",
+            Self::LeftInError => "LeftInError",
+        }
+    }
+}
+
+/// The reason of a False Succeeded condition of a run that has nothing to do any more.
+pub const SUPERSEDED: &str = "Superseded";
+
 /// What became of the move.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -185,7 +220,7 @@ pub struct Attempt {
     pub highest_migration_id_before: Option<i64>,
     /// Nova's id of the request. Absent when its answer was lost.
     #[serde(default, rename = "requestID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 255))]
     pub request_id: Option<String>,
     /// The id of Nova's migration record.
     #[serde(default, rename = "migrationID", skip_serializing_if = "Option::is_none")]

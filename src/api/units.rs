@@ -100,8 +100,6 @@ pub enum ClockName {
     Node,
     /// The operator's.
     Operator,
-    /// Nova's.
-    Nova,
 }
 
 /// Who saw a measured figure.

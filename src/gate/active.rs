@@ -1,9 +1,7 @@
 //! The gate of the one active quarantine per host, fail-closed: two objects that drain and release one host would work against each other.
 
 use super::{Claim, Verdict};
-
-/// Why a second quarantine of a host is refused. This refusal is final: a new object is needed once the other is released.
-pub const ANOTHER_ACTIVE: &str = "AnotherActive";
+use crate::api::condition::ANOTHER_ACTIVE;
 
 /// Passes when no other active quarantine goes before this one on the same host. One that was accepted keeps the host; of those that were not, the oldest wins, and of those made in the same
 /// second the one with the smallest UID.

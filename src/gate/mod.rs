@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-pub use active::{ANOTHER_ACTIVE, only_active};
+pub use active::only_active;
 pub use budget::{BudgetFacts, budget_for_acceptance, budget_for_decision, out_of_service};
 pub use claim::{Acceptance, Claim, active_on, latest_release};
 pub use fresh::fresh;
@@ -76,6 +76,7 @@ pub fn ask_all(facts: &Facts<'_>) -> Verdict {
 mod tests {
     use super::testing::{claim, services};
     use super::*;
+    use crate::api::condition::ANOTHER_ACTIVE;
 
     /// Everything wrong at once; each closure puts one thing right, and the next gate speaks.
     #[test]

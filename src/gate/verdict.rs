@@ -1,6 +1,6 @@
 //! What a gate answers.
 
-use super::ANOTHER_ACTIVE;
+use crate::api::condition::ANOTHER_ACTIVE;
 
 /// The answer of a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -22,6 +22,7 @@ mod attempt;
 mod decide;
 pub mod record;
 
+pub use crate::api::run::SUPERSEDED;
 pub use attempt::{Absence, ServerSight, find_row, open_attempt};
 pub use decide::{Next, Observation, Run, Standing, Step, decide, is_finished, is_movable};
 
@@ -40,38 +41,7 @@ pub fn pause_before(number: u32) -> Duration {
     }
 }
 
-/// Why a run ended without success, as the reason of its Succeeded condition. The quarantine reads it back to name the resident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureReason {
-    /// All attempts were used up.
-    AttemptsExhausted,
-    /// An attempt left the server in ERROR.
-    ErrorAfterAttempt,
-    /// Nova's record says completed, and Nova still shows the server on the source.
-    RecordBehindGuest,
-    /// Nova's record says that the move failed, and Nova shows the server elsewhere.
-    LeftInError,
-}
-
-impl FailureReason {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::AttemptsExhausted, Self::ErrorAfterAttempt, Self::RecordBehindGuest, Self::LeftInError];
-
-    /// The word in the condition.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::AttemptsExhausted => "AttemptsExhausted",
-            Self::ErrorAfterAttempt => "ErrorAfterAttempt",
-            Self::RecordBehindGuest => "RecordBehindGuest",
-            Self::LeftInError => "LeftInError",
-        }
-    }
-}
-
 /// The reason of a True Succeeded condition.
 pub const LEFT_SOURCE: &str = "LeftSource";
-/// The reason of a False Succeeded condition of a run that has nothing to do any more.
-pub const SUPERSEDED: &str = "Superseded";
 /// The reason of a True Stalled condition of a run whose attempt is followed beyond its deadline.
 pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";

@@ -1,7 +1,7 @@
 //! The measured figures of a move, each with its witness and its bound.
 //!
-//! - `durationMillis`: from Nova accepting the request until Nova showed that the source held nothing of the server. Both moments are the operator's readings of Nova's answers, so
-//!   the true value is this or less (`AtMost`): the end lies between two looks. Where the answer to the request was lost, the moment of the written intent stands in, which is earlier.
+//! - `durationMillis`: from Nova accepting the request until Nova showed that the source held nothing of the server. Nova accepts somewhere between the written intent and its answer, and the
+//!   end lies between two looks; so the length from the intent to the look that showed the end is an upper bound (`AtMost`).
 //! - `queuedMillis`: from the same beginning until the operator first saw the row past `queued` (`AtMost`); absent when the first look found the row already ended.
 //! - `transferredBytes`: Nova's counters, samples of every few seconds of which the last may be missing: `AtLeast`. Nova's zeros in the first seconds are no measurement.
 //! - Downtime is absent: Nova does not measure it.
@@ -35,7 +35,7 @@ pub fn with_sample(measured: Option<Measured>, sample: &MigrationProgress) -> Op
 #[must_use]
 pub fn sealed(measured: Option<Measured>, attempt: &Attempt, ended_at: Timestamp) -> Measured {
     let mut figures = measured.unwrap_or_default();
-    let began = attempt.started_at.as_ref().unwrap_or(&attempt.intent_at).0;
+    let began = attempt.intent_at.0;
     if let Some(millis) = millis_between(began, ended_at) {
         figures.duration_millis = Some(millis);
         witness(&mut figures, DURATION, Bound::AtMost);
@@ -90,9 +90,10 @@ mod tests {
     }
 
     #[test]
-    fn the_duration_begins_when_nova_accepted_and_includes_the_queue() {
+    fn the_duration_is_bounded_from_the_intent_on_and_includes_the_queue() {
         let mut done = attempt(1);
-        done.started_at = Some(micro(10));
+        done.intent_at = micro(10);
+        done.started_at = Some(micro(11));
         done.copying_at = Some(micro(14));
         let figures = sealed(None, &done, at(20));
         assert_eq!(figures.duration_millis, Some(10_000));
@@ -112,7 +113,7 @@ mod tests {
     #[test]
     fn a_clock_that_went_back_gives_no_duration() {
         let mut done = attempt(1);
-        done.started_at = Some(micro(30));
+        done.intent_at = micro(30);
         assert_eq!(sealed(None, &done, at(20)).duration_millis, None);
     }
 }

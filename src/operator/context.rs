@@ -21,7 +21,7 @@ use crate::gate::{Acceptance, Claim};
 use crate::inventory::HostName;
 use crate::kubernetes::event::Events;
 use crate::kubernetes::guard;
-use crate::openstack::{Cloud, Inventory};
+use crate::openstack::{Cloud, Fault, FaultKind, Inventory};
 use crate::quarantine::Memory;
 
 /// The stores: what the API server holds, as the watches last showed it.
@@ -53,6 +53,8 @@ pub(super) struct LiveCloud {
     pub(super) fingerprint: [u8; 32],
     /// Whether the credential was shown to see all projects.
     pub(super) sees_all_projects: bool,
+    /// What stands in clouds.yaml and is not honoured, a sentence each.
+    pub(super) notices: Vec<String>,
     /// Ends the poller when the last user lets go.
     pub(super) poller: tokio::task::AbortHandle,
 }
@@ -80,12 +82,16 @@ pub(super) struct Context {
     pub(super) wakes: Wakes,
     pub(super) slots: Slots,
     pub(super) crash: Crash,
-    /// Spawned pollers; awaited when the operator ends.
+    /// Spawned pollers; each ends with its cloud.
     pub(super) tasks: tokio_util::task::TaskTracker,
     clouds: Mutex<HashMap<String, Result<Arc<LiveCloud>, Unusable>>>,
     memories: Mutex<HashMap<String, Memory>>,
     /// By UID: the resourceVersion of our own last write, and until when nothing is due (monotonic).
     rests: Mutex<HashMap<String, (String, Duration)>>,
+    /// By UID: how often the object was woken.
+    wake_counts: Mutex<HashMap<String, u64>>,
+    /// By alert: the series and seq of events that joined a quarantine and must not be decided on again.
+    joined: Mutex<HashMap<String, (String, i64)>>,
     /// By run: when its status was last written (monotonic).
     progress_writes: Mutex<HashMap<String, Duration>>,
     /// By cloud: whose turn it is to be accepted.
@@ -111,6 +117,8 @@ impl Context {
             clouds: Mutex::default(),
             memories: Mutex::default(),
             rests: Mutex::default(),
+            wake_counts: Mutex::default(),
+            joined: Mutex::default(),
             acceptances: Mutex::default(),
             accepted: Mutex::default(),
             progress_writes: Mutex::default(),
@@ -164,10 +172,15 @@ impl Context {
     pub(super) fn forget(&self, uid: &str) {
         lock(&self.memories).remove(uid);
         lock(&self.rests).remove(uid);
+        lock(&self.wake_counts).remove(uid);
     }
 
     /// Notes that nothing is due for an object for a while, unless it changes.
-    pub(super) fn rest_until(&self, uid: &str, resource_version: String, pause: Duration) {
+    /// Not when it was woken since its look began (`wakes`): then something may be due.
+    pub(super) fn rest_until(&self, uid: &str, resource_version: String, pause: Duration, wakes: u64) {
+        if self.wakes_of(uid) != wakes {
+            return;
+        }
         let due = self.clock.monotonic().saturating_add(pause);
         lock(&self.rests).insert(uid.to_owned(), (resource_version, due));
     }
@@ -176,7 +189,13 @@ impl Context {
     pub(super) fn wake_from_rest(&self, quarantine: &str) {
         if let Some(uid) = self.quarantine(quarantine).and_then(|quarantine| quarantine.metadata.uid) {
             lock(&self.rests).remove(&uid);
+            *lock(&self.wake_counts).entry(uid).or_default() += 1;
         }
+    }
+
+    /// How often the object with this UID was woken.
+    pub(super) fn wakes_of(&self, uid: &str) -> u64 {
+        lock(&self.wake_counts).get(uid).copied().unwrap_or_default()
     }
 
     /// Whether the progress of a run may be written again.
@@ -209,6 +228,17 @@ impl Context {
             claim.acceptance = Acceptance::Accepted;
         }
         claims
+    }
+
+    /// Remembers that the events of an alert up to this seq have joined a quarantine. The status is not written for each of them, and when that quarantine is deleted they must not make
+    /// another.
+    pub(super) fn joined(&self, alert: &HostAlert) {
+        lock(&self.joined).insert(alert.name_any(), (alert.spec.series.clone(), alert.spec.seq));
+    }
+
+    /// Whether exactly these events have joined a quarantine already.
+    pub(super) fn has_joined(&self, alert: &HostAlert) -> bool {
+        lock(&self.joined).get(&alert.name_any()).is_some_and(|(series, seq)| *series == alert.spec.series && *seq == alert.spec.seq)
     }
 
     /// Counts a quarantine as accepted, until the watch shows it.
@@ -266,26 +296,40 @@ impl Context {
             let _ = self.wakes.runs.send(ObjectRef::new(&run.name_any()));
         }
     }
-
-    /// Whether a quarantine or an unfinished run still needs the host watched.
-    pub(super) fn has_open_run(&self, cloud: &str, host: &HostName) -> bool {
-        guard::all(&self.stores.runs).iter().any(|run| run.spec.cloud == cloud && run.spec.source_host == host.0 && !is_finished(run))
-    }
 }
 
 impl Context {
-    /// Lets the poller leave a host alone when its last run has ended and no quarantine is at work on it.
-    pub(super) fn unwatch_if_idle(&self, live: &LiveCloud, ended: &MigrationRun) {
-        let (cloud, host) = (&ended.spec.cloud, &ended.spec.source_host);
-        let another_run =
-            |run: &MigrationRun| run.spec.cloud == *cloud && run.spec.source_host == *host && run.metadata.name != ended.metadata.name && !is_finished(run);
+    /// Lets the poller leave a host alone when no run and no quarantine is at work on it. `except` is the object that has just come to rest, which the stores may not show yet.
+    pub(super) fn unwatch_if_idle(&self, live: &LiveCloud, cloud: &str, host: &HostName, except: &str) {
+        let other = |name: Option<&String>| name.is_none_or(|name| name != except);
+        let open_run = |run: &MigrationRun| run.spec.cloud == cloud && run.spec.source_host == host.0 && other(run.metadata.name.as_ref()) && !is_finished(run);
         let at_work = |quarantine: &HostQuarantine| {
             let conditions = quarantine.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-            quarantine.spec.cloud == *cloud && quarantine.spec.host == *host && is_true(conditions, Kind::Reconciling)
+            quarantine.spec.cloud == cloud
+                && quarantine.spec.host == host.0
+                && other(quarantine.metadata.name.as_ref())
+                && is_true(conditions, Kind::Reconciling)
         };
-        if !guard::all(&self.stores.runs).iter().any(another_run) && !guard::all(&self.stores.quarantines).iter().any(at_work) {
-            live.inventory.unwatch_host(&HostName(host.clone()));
+        if !guard::all(&self.stores.runs).iter().any(open_run) && !guard::all(&self.stores.quarantines).iter().any(at_work) {
+            live.inventory.unwatch_host(host);
         }
+    }
+
+    /// Remembers whether Nova refused a write to a host's service for a reason that will not pass by itself. Any other failure is one of the reconcile, which is repeated.
+    pub(super) fn note_refusal(&self, uid: &str, written: Result<(), Fault>) -> Result<(), Fault> {
+        let (refused, failed) = match written {
+            Ok(()) => (None, Ok(())),
+            Err(fault) if matches!(fault.kind(), FaultKind::Forbidden | FaultKind::BadRequest | FaultKind::NotFound | FaultKind::Conflict) => {
+                tracing::warn!(error = %fault, "Nova refuses to change the host's compute service.");
+                let words = fault.message().map_or_else(|| fault.category().to_owned(), ToOwned::to_owned);
+                (Some(words), Ok(()))
+            }
+            Err(fault) => (self.memory(uid).refused, Err(fault)),
+        };
+        let mut memory = self.memory(uid);
+        memory.refused = refused;
+        self.remember(uid, memory);
+        failed
     }
 
     /// Held while a quarantine of this cloud asks its gates and writes what they said, so that no two ask at the same moment.

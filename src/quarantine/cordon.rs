@@ -1,6 +1,12 @@
-//! The host's service in Nova: what stood there before, what must stand there, and how release puts it back.
+//! The host's service in Nova: what stood there before, what must stand there, what to do when somebody else changes it, and how release puts it back.
 
-use crate::api::quarantine::HostBefore;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::decide::{Action, Draft, Pace, later};
+use crate::api::condition::{Kind, State};
+use crate::api::quarantine::{HostBefore, Phase, TimelineEvent};
 use crate::inventory::{ComputeService, ServiceState, ServiceStatus, mark};
 
 /// The prefix of the reasons that nova-compute itself writes when it loses its hypervisor, and lifts when it is back.
@@ -56,10 +62,7 @@ pub(super) fn restoration(service: &ComputeService, uid: &str, before: &HostBefo
     if !before.disabled_before || (by_nova && service.state == ServiceState::Up) {
         return Restoration::Write(Write::Enable);
     }
-    if by_nova {
-        // nova-compute would lift its own reason when its hypervisor is back, so it gets it back.
-        return Restoration::Write(Write::Disable(reason_before.map(ToOwned::to_owned)));
-    }
+    // Also nova-compute's own reason: it lifts that itself when its hypervisor is back.
     Restoration::Write(Write::Disable(reason_before.map(ToOwned::to_owned)))
 }
 
@@ -80,6 +83,96 @@ fn not_ours(service: &ComputeService, before: &HostBefore, reason_before: Option
             service.host,
             now.unwrap_or("none")
         ),
+    }
+}
+
+/// The pauses before Sidestep disables a host again that somebody else changed.
+const CONTEST_PAUSES: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(120), Duration::from_secs(240)];
+
+/// How often a host that somebody else changed was disabled again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contest {
+    /// Since when the host is not out of service by this object, or when it was last disabled again.
+    pub since: Option<Timestamp>,
+    /// How often it was disabled again. Never begins anew, so that two parties do not fight for ever.
+    pub tries: usize,
+}
+
+impl Contest {
+    /// Whether the host is to be disabled again now.
+    fn disable_now(&mut self, now: Timestamp) -> bool {
+        let since = *self.since.get_or_insert(now);
+        let due = CONTEST_PAUSES.get(self.tries).is_some_and(|pause| later(since, *pause) <= now);
+        if due {
+            self.tries += 1;
+            self.since = Some(now);
+        }
+        due
+    }
+}
+
+impl Draft<'_> {
+    /// Brings the service out of service and verifies it. True when the host may be drained.
+    pub(super) fn cordon(&mut self, service: &ComputeService) -> bool {
+        let before = self.next.status.host.get_or_insert_with(|| before_of(service, self.seen.earlier_reason)).clone();
+        let ours = is_ours(service, self.incident.uid);
+        let begun_at = self.seen.view.map(|view| view.begun_at);
+        if let Some(verified) = self.moment_of(TimelineEvent::CordonVerified) {
+            // An older look says nothing about what happened since.
+            if begun_at >= Some(verified) {
+                self.judge_cordon(service, ours, &before);
+            }
+            return true;
+        }
+        if ours && self.moment_of(TimelineEvent::CordonRequested).is_some_and(|requested| begun_at >= Some(requested)) {
+            self.moment(TimelineEvent::CordonVerified);
+            self.judge_cordon(service, true, &before);
+            return true;
+        }
+        self.moment(TimelineEvent::CordonRequested);
+        self.disable(service, &before);
+        if let Some(words) = self.next.memory.refused.clone() {
+            let message = format!("Nova refuses to disable the host: {words}. It is asked again; nothing is moved before the host is out of service");
+            self.set(Kind::Cordoned, State::False, "CordonRefused", &message);
+            self.blocked("CordonRefused", &message);
+        } else {
+            self.phase(Phase::Cordoning, "Cordoning", "disabling the host's compute service");
+            self.next.pace = Pace::Now;
+        }
+        false
+    }
+
+    fn disable(&mut self, service: &ComputeService, before: &HostBefore) {
+        let reason = reason_text(self.incident.uid, before, &self.incident.spec.reason);
+        self.next.actions.push(Action::WriteService(service.id.clone(), Write::Disable(Some(reason))));
+    }
+
+    fn judge_cordon(&mut self, service: &ComputeService, ours: bool, before: &HostBefore) {
+        let host = &self.incident.spec.host;
+        if ours {
+            if let Some(row) = self.next.status.host.as_mut() {
+                row.service_id.clone_from(&service.id.0);
+            }
+            self.next.memory.contest.since = None;
+            self.set(Kind::Cordoned, State::True, "Disabled", &format!("Nova shows {host} disabled by this object"));
+            self.set(Kind::Contested, State::False, "NotContested", "");
+            return;
+        }
+        let (reason, what) = if service.id.0 == before.service_id {
+            ("Contested", "somebody else changed the compute service of")
+        } else {
+            ("ServiceReplaced", "the compute service was deleted and registered again on")
+        };
+        let again = self.next.memory.contest.disable_now(self.now);
+        if again {
+            self.disable(service, before);
+        }
+        let left = CONTEST_PAUSES.len().saturating_sub(self.next.memory.contest.tries);
+        let then = if left == 0 { "Sidestep does not disable it again".to_owned() } else { format!("Sidestep disables it again, at most {left} times more") };
+        let message = format!("{what} {host} (Nova does not say who). Servers keep moving off it, and {then}; to leave it in service, release this object");
+        let reason = if left == 0 && reason == "Contested" { "ContestedRepeatedly" } else { reason };
+        self.set(Kind::Cordoned, State::False, reason, &message);
+        self.set(Kind::Contested, State::True, reason, &message);
     }
 }
 

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use uuid::Uuid;
 
-use super::cordon::{self, Write, before_of};
+use super::cordon::{Contest, Write};
 use super::drain::RunFacts;
 use super::report::{moment, moment_of, phase, publish_all, set};
 use super::tally::Tally;
 use super::{DEADLINE_EXCEEDED, RESIDENTS_SHOWN};
-use crate::api::condition::{Kind, OBSERVING, State, find, is_true};
+use crate::api::condition::{ANOTHER_ACTIVE, Kind, OBSERVING, State, find, is_true};
 use crate::api::quarantine::{DrainMeasured, Phase, Resident, ResidentReason, TimelineEntry, TimelineEvent};
 use crate::api::units::{Bound, ClockName, Mode};
 use crate::api::{HostQuarantine, HostQuarantineSpec, HostQuarantineStatus};
@@ -100,6 +101,10 @@ pub struct Memory {
     pub lost: Duration,
     /// The last moment at which the cloud could not be asked.
     pub unusable_at: Option<Timestamp>,
+    /// Nova's words when it refused the last write to the service; absent when it took it.
+    pub refused: Option<String>,
+    /// The dispute about the cordon.
+    pub contest: Contest,
 }
 
 /// A run to make.
@@ -127,6 +132,8 @@ pub enum Action {
 pub enum Pace {
     /// At once, with a new look.
     Now,
+    /// After a few seconds: the cloud could not be asked.
+    Soon,
     /// When something changes, at the latest after the active interval.
     Active,
     /// When something changes, at the latest after the idle interval.
@@ -261,13 +268,14 @@ impl Draft<'_> {
         {
             return true;
         }
-        if let CloudSight::Unusable { reason, message } = &self.seen.cloud {
-            self.phase(Phase::Pending, reason, message);
+        if let Some(refused) = accepted.filter(|earlier| earlier.status == State::False.as_str())
+            && self.stays_refused(&refused)
+        {
             return false;
         }
-        let refused_before = accepted.is_some_and(|earlier| earlier.status == State::False.as_str());
-        if refused_before && later(self.incident.created, self.incident.spec.deadline.get()) < self.now {
-            self.next.pace = Pace::Never;
+        if let CloudSight::Unusable { reason, message } = &self.seen.cloud {
+            self.phase(Phase::Pending, reason, message);
+            self.next.pace = Pace::Soon;
             return false;
         }
         match &self.seen.gates {
@@ -290,12 +298,24 @@ impl Draft<'_> {
         }
     }
 
+    /// Whether an earlier refusal is not asked again: it was final, or its time is over.
+    fn stays_refused(&mut self, refused: &Condition) -> bool {
+        let asked_until = later(self.incident.created.max(refused.last_transition_time.0), self.incident.spec.deadline.get());
+        if refused.reason != ANOTHER_ACTIVE && asked_until >= self.now {
+            return false;
+        }
+        self.phase(Phase::Refused, &refused.reason, &refused.message);
+        self.next.pace = Pace::Never;
+        true
+    }
+
     fn work(&mut self) {
         if let CloudSight::Unusable { reason, message } = &self.seen.cloud {
             // The phase stays: what runs in Nova goes on.
             let current = self.next.status.phase.unwrap_or(Phase::Pending);
             let current = if matches!(current, Phase::Empty | Phase::Observed) { Phase::Pending } else { current };
             self.phase(current, reason, message);
+            self.next.pace = Pace::Soon;
             return;
         }
         let service = match self.service() {
@@ -306,7 +326,9 @@ impl Draft<'_> {
             }
             ServiceSight::NotOne(rows) => {
                 let message = format!("Nova has {rows} compute services named {:?} and must have exactly one", self.incident.spec.host);
-                self.phase(Phase::Blocked, "ServiceNotFound", &message);
+                self.not_empty("ServiceNotFound");
+                self.set(Kind::Cordoned, State::False, "ServiceNotFound", &message);
+                self.blocked("ServiceNotFound", &message);
                 return;
             }
             ServiceSight::One(service, _) => service.clone(),
@@ -326,48 +348,6 @@ impl Draft<'_> {
         self.next.status.progress = Some(tally.progress);
         self.report_residents(tally.residents);
         self.phase(Phase::Observed, "Observed", &message);
-    }
-
-    /// Brings the service out of service and verifies it. True when the host may be drained.
-    fn cordon(&mut self, service: &ComputeService) -> bool {
-        let before = self.next.status.host.get_or_insert_with(|| before_of(service, self.seen.earlier_reason)).clone();
-        let ours = cordon::is_ours(service, self.incident.uid);
-        let replaced = service.id.0 != before.service_id;
-        if self.moment_of(TimelineEvent::CordonVerified).is_some() {
-            self.judge_cordon(ours, replaced);
-            return true;
-        }
-        let begun_at = self.seen.view.map(|view| view.begun_at);
-        if ours && self.moment_of(TimelineEvent::CordonRequested).is_some_and(|requested| begun_at >= Some(requested)) {
-            self.moment(TimelineEvent::CordonVerified);
-            self.judge_cordon(true, false);
-            return true;
-        }
-        self.moment(TimelineEvent::CordonRequested);
-        let reason = cordon::reason_text(self.incident.uid, &before, &self.incident.spec.reason);
-        self.next.actions.push(Action::WriteService(service.id.clone(), Write::Disable(Some(reason))));
-        self.phase(Phase::Cordoning, "Cordoning", "disabling the host's compute service");
-        self.next.pace = Pace::Now;
-        false
-    }
-
-    fn judge_cordon(&mut self, ours: bool, replaced: bool) {
-        let host = &self.incident.spec.host;
-        if replaced {
-            let message =
-                format!("the compute service of {host} was deleted and registered again; disable it by hand, or release this object and make a new one");
-            self.set(Kind::Cordoned, State::False, "ServiceReplaced", &message);
-            self.set(Kind::Contested, State::True, "ServiceReplaced", &message);
-        } else if ours {
-            self.set(Kind::Cordoned, State::True, "Disabled", &format!("Nova shows {host} disabled by this object"));
-            self.set(Kind::Contested, State::False, "NotContested", "");
-        } else {
-            let message = format!(
-                "somebody else changed the compute service of {host} (Nova does not say who). Servers keep moving off it; disable it by hand (openstack compute service set --disable), or release this object"
-            );
-            self.set(Kind::Cordoned, State::False, "Contested", &message);
-            self.set(Kind::Contested, State::True, "Contested", &message);
-        }
     }
 
     /// Derives the work from what is on the host now.
@@ -405,12 +385,17 @@ impl Draft<'_> {
             self.not_empty(if closed { DEADLINE_EXCEEDED } else { "Residents" });
             self.report_residents(tally.residents);
             self.blocked("Residents", &format!("{left} servers are left on the host; status.residents says why"));
+        } else if tally.arriving > 0 {
+            self.not_empty(DEADLINE_EXCEEDED);
+            self.report_residents(Vec::new());
+            self.blocked("Arriving", "no server is left, but a migration heads to the host, and the drain's deadline has passed");
         } else if let Some(consumers) = view.consumers.as_deref().filter(|consumers| !consumers.is_empty()) {
             self.allocations_left(consumers);
         } else if is_true(&self.next.status.conditions, Kind::Contested) {
             self.not_empty("Contested");
             self.report_residents(Vec::new());
-            self.blocked("Contested", "no server is left, but the host is not out of service by this object: see condition Contested");
+            let reason = find(&self.next.status.conditions, Kind::Contested).map_or_else(|| "Contested".to_owned(), |contested| contested.reason.clone());
+            self.blocked(&reason, "no server is left, but the host is not out of service by this object: see condition Contested");
         } else {
             self.report_residents(Vec::new());
             self.verify_empty(view);
@@ -456,7 +441,7 @@ impl Draft<'_> {
         self.next.pace = Pace::Active;
     }
 
-    fn not_empty(&mut self, reason: &str) {
+    pub(super) fn not_empty(&mut self, reason: &str) {
         self.next.memory.first_empty = None;
         self.next.status.timeline.retain(|entry| entry.event != TimelineEvent::Empty);
         self.set(Kind::Drained, State::False, reason, "");
@@ -465,7 +450,7 @@ impl Draft<'_> {
         }
     }
 
-    fn blocked(&mut self, reason: &str, message: &str) {
+    pub(super) fn blocked(&mut self, reason: &str, message: &str) {
         self.set(Kind::Blocked, State::True, reason, message);
         self.phase(Phase::Blocked, reason, message);
         self.next.pace = Pace::Idle;

@@ -6,6 +6,7 @@ use super::RUNS_PER_SERVER;
 use crate::api::condition::shorten;
 use crate::api::condition::{Kind, State, find, is_true};
 use crate::api::quarantine::{Resident, ResidentReason};
+use crate::api::run::{FailureReason, SUPERSEDED};
 use crate::api::{FINALIZER, MigrationRun};
 use crate::inventory::{Server, ServerId, ServerStatus};
 
@@ -29,6 +30,8 @@ pub struct RunFacts {
 pub enum RunState {
     /// Nothing is under way.
     Pending,
+    /// An attempt was asked for, and Nova has not begun with it.
+    Queued,
     /// An attempt is under way.
     Open,
     /// An attempt is under way for longer than its deadline.
@@ -81,13 +84,14 @@ fn state_of(run: &MigrationRun) -> RunState {
             RunState::Succeeded(ended)
         }
         Some(condition) if condition.status == State::False.as_str() => match condition.reason.as_str() {
-            "Superseded" if run.metadata.deletion_timestamp.is_some() && run.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER) => {
+            SUPERSEDED if run.metadata.deletion_timestamp.is_some() && run.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER) => {
                 RunState::Deleted
             }
-            "Superseded" => RunState::Superseded,
+            SUPERSEDED => RunState::Superseded,
             reason => RunState::Failed(reason.to_owned(), condition.message.clone()),
         },
         Some(condition) if open && is_true(&status.conditions, Kind::Stalled) => RunState::Overdue(condition.message.clone()),
+        _ if open && status.attempts.last().is_some_and(|attempt| attempt.copying_at.is_none()) => RunState::Queued,
         _ if open => RunState::Open,
         _ if run.metadata.deletion_timestamp.is_some() => RunState::Deleted,
         _ => RunState::Pending,
@@ -113,7 +117,7 @@ pub(super) fn need(server: &Server, runs: &[RunFacts], listed_at: Timestamp, clo
     let Some(run) = latest else { return fresh(server, 1, closed) };
     let again = |closed| {
         if run.ordinal >= RUNS_PER_SERVER {
-            let message = format!("it was moved off this host {RUNS_PER_SERVER} times and is here again: something brings it back");
+            let message = format!("it has had {RUNS_PER_SERVER} runs off this host and is here again: something brings it back");
             Need::Resident(ResidentReason::KeepsReturning, message)
         } else {
             fresh(server, run.ordinal + 1, closed)
@@ -124,7 +128,11 @@ pub(super) fn need(server: &Server, runs: &[RunFacts], listed_at: Timestamp, clo
             Need::Run(_) => Need::Waiting,
             other => other,
         },
-        RunState::Open => Need::Running,
+        RunState::Queued if closed => Need::Resident(
+            ResidentReason::Busy,
+            "its move was asked for, and Nova had not begun with it when the drain's deadline passed; it is followed to its end".to_owned(),
+        ),
+        RunState::Queued | RunState::Open => Need::Running,
         RunState::Overdue(message) => Need::Resident(ResidentReason::MoveDeadlineExceeded, message.clone()),
         // A list that was begun before the end was seen does not show a return.
         RunState::Succeeded(ended) if listed_at <= *ended => Need::Running,
@@ -138,13 +146,13 @@ pub(super) fn need(server: &Server, runs: &[RunFacts], listed_at: Timestamp, clo
 }
 
 fn failed(server: &Server, reason: &str, message: &str, again: Need) -> Need {
-    let kind = match reason {
+    let kind = match FailureReason::of(reason) {
         // Somebody repaired it: its state has changed, so it is tried again.
-        "ErrorAfterAttempt" if server.status != ServerStatus::Error => return again,
-        "ErrorAfterAttempt" => ResidentReason::ErrorAfterAttempt,
-        "RecordBehindGuest" => ResidentReason::RecordBehindGuest,
-        "LeftInError" => return again,
-        _ => ResidentReason::AttemptsExhausted,
+        Some(FailureReason::ErrorAfterAttempt) if server.status != ServerStatus::Error => return again,
+        Some(FailureReason::ErrorAfterAttempt) => ResidentReason::ErrorAfterAttempt,
+        Some(FailureReason::RecordBehindGuest) => ResidentReason::RecordBehindGuest,
+        Some(FailureReason::LeftInError) => return again,
+        Some(FailureReason::AttemptsExhausted) | None => ResidentReason::AttemptsExhausted,
     };
     Need::Resident(kind, message.to_owned())
 }
@@ -162,7 +170,7 @@ fn fresh(server: &Server, ordinal: u32, closed: bool) -> Need {
         (ServerStatus::Active | ServerStatus::Paused | ServerStatus::Migrating, _) => Need::Waiting,
         (ServerStatus::Error, _) => Need::Resident(
             ResidentReason::ServerInError,
-            "it was in ERROR before Sidestep touched it; Sidestep changes nothing about it. It is looked at again when its status changes".to_owned(),
+            "it is in ERROR, and not by an attempt of this run's; Sidestep changes nothing about it. It is looked at again when its status changes".to_owned(),
         ),
         (ServerStatus::Shutoff, _) => Need::Resident(
             ResidentReason::StateNotMovable,

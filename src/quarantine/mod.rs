@@ -28,7 +28,7 @@ mod release;
 mod report;
 mod tally;
 
-pub use cordon::Write;
+pub use cordon::{Contest, Write};
 pub use decide::{Action, CloudSight, Incident, Memory, NewRun, Next, Observation, Pace, Permission, Refusal, ServiceSight, decide, permission};
 pub use drain::{RunFacts, RunState, run_name};
 pub use report::entry;

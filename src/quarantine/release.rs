@@ -22,6 +22,7 @@ impl Draft<'_> {
         };
         if let CloudSight::Unusable { reason, message } = &self.seen.cloud {
             self.phase(Phase::Releasing, reason, message);
+            self.next.pace = Pace::Soon;
             return;
         }
         let service = match self.service() {
@@ -31,7 +32,15 @@ impl Draft<'_> {
                 return;
             }
             ServiceSight::NotOne(rows) => {
-                self.released("ServiceGone", &format!("Nova has {rows} compute services of this name: there is none to give back"));
+                if rows == 0 {
+                    self.released("ServiceGone", "Nova has no compute service of this name any more: there is none to give back");
+                } else {
+                    let message = format!(
+                        "Nova has {rows} compute services named {:?}: delete those that are not the host's, and it is given back",
+                        self.incident.spec.host
+                    );
+                    self.phase(Phase::Releasing, "ServiceAmbiguous", &message);
+                }
                 return;
             }
             ServiceSight::One(service, _) => service.clone(),
@@ -39,8 +48,13 @@ impl Draft<'_> {
         match cordon::restoration(&service, self.incident.uid, &before) {
             Restoration::Write(write) => {
                 self.next.actions.push(Action::WriteService(service.id, write));
-                self.phase(Phase::Releasing, "Releasing", "giving the host back");
-                self.next.pace = Pace::Now;
+                match self.next.memory.refused.clone() {
+                    Some(words) => self.phase(Phase::Releasing, "ReleaseRefused", &format!("Nova refuses to give the host back: {words}. It is asked again")),
+                    None => {
+                        self.phase(Phase::Releasing, "Releasing", "giving the host back");
+                        self.next.pace = Pace::Now;
+                    }
+                }
             }
             Restoration::Done { reason, message } => self.released(reason, &message),
         }
@@ -58,9 +72,10 @@ impl Draft<'_> {
 
     /// Follows what runs to its end and keeps the cordon.
     pub(super) fn delete(&mut self, deleted: Timestamp) {
-        let open = self.seen.runs.iter().filter(|run| matches!(run.state, RunState::Open | RunState::Overdue(_))).count();
-        let patient = later(deleted, DELETION_PATIENCE) > self.now;
-        if open > 0 && (self.seen.cloud == CloudSight::Usable || patient) {
+        // An overdue one is not waited for; its own finalizer follows it on.
+        let open = self.seen.runs.iter().filter(|run| matches!(run.state, RunState::Open | RunState::Queued)).count();
+        let patience = if self.seen.cloud == CloudSight::Usable { self.incident.spec.deadline.get() } else { DELETION_PATIENCE };
+        if open > 0 && later(deleted, patience) > self.now {
             let message = format!("being deleted: nothing new starts; {open} moves are followed to their end; the host stays as it is");
             let current = self.next.status.phase.unwrap_or(Phase::Pending);
             self.phase(current, "Deleting", &message);

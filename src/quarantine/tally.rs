@@ -15,11 +15,13 @@ pub(super) struct Tally {
     pub(super) residents: Vec<Resident>,
     /// Servers that will leave or arrive by themselves, and runs whose end is not seen yet.
     pub(super) in_motion: usize,
+    /// Moves that head to the host.
+    pub(super) arriving: usize,
 }
 
 impl Tally {
     pub(super) fn of(view: &HostView, runs: &[RunFacts], closed: bool) -> Self {
-        let mut tally = Self { progress: Progress::default(), new_runs: Vec::new(), residents: Vec::new(), in_motion: 0 };
+        let mut tally = Self { progress: Progress::default(), new_runs: Vec::new(), residents: Vec::new(), in_motion: 0, arriving: 0 };
         for server in &view.servers {
             match need(server, runs, view.begun_at, closed) {
                 Need::Run(ordinal) => tally.new_runs.push(NewRun { server: server.id, ordinal }),
@@ -29,12 +31,17 @@ impl Tally {
             }
         }
         let listed = |id: ServerId| view.servers.iter().any(|server| server.id == id);
-        let unseen_end =
-            runs.iter().filter(|run| !listed(run.server) && matches!(run.state, RunState::Pending | RunState::Open | RunState::Overdue(_))).count();
-        let arriving =
-            view.migrations.iter().filter(|row| row.dest_compute.as_ref() == Some(&view.host) && !row.status.is_final() && is_under_way(row)).count();
+        // An overdue run, or one that Nova has not begun with when the deadline passed, is followed and waited for no longer.
+        let waited_for = |run: &&RunFacts| match run.state {
+            RunState::Pending | RunState::Open => true,
+            RunState::Queued => !closed,
+            _ => false,
+        };
+        let unseen_end = runs.iter().filter(|run| !listed(run.server)).filter(waited_for).count();
+        tally.arriving = view.migrations.iter().filter(|row| row.dest_compute.as_ref() == Some(&view.host) && is_under_way(row)).count();
         tally.count(view, runs, unseen_end);
-        tally.in_motion = count(&[tally.progress.waiting, tally.progress.running]) + tally.new_runs.len() + unseen_end + arriving;
+        let arriving = if closed { 0 } else { tally.arriving };
+        tally.in_motion = count(&[tally.progress.waiting, tally.progress.running]) + arriving;
         tally
     }
 
@@ -54,9 +61,9 @@ impl Tally {
     }
 }
 
-/// Rows of a cold migration that wait for their owner (`finished`) or have ended in words of their own are not on their way.
+/// Whether a row is on its way. Rows of a cold migration that wait for their owner (`finished`) or have ended in words of their own are not.
 fn is_under_way(row: &NovaMigration) -> bool {
-    !matches!(row.status, RowStatus::Other(_))
+    !row.status.is_final() && !matches!(row.status, RowStatus::Other(_))
 }
 
 fn has_left(server: ServerId, runs: &[RunFacts]) -> bool {

@@ -373,6 +373,80 @@ fn a_service_row_that_was_replaced_ends_empty() {
 }
 
 #[test]
+fn a_host_that_somebody_enabled_is_disabled_again_three_times_at_growing_pauses() {
+    let mut world = World::new();
+    world.steps(3);
+    let mut writes_seen = 0;
+    for pause in [60, 120, 240] {
+        let service = world.service.as_mut().unwrap();
+        (service.status, service.disabled_reason) = (ServiceStatus::Enabled, None);
+        assert!(writes(&world.step()).is_empty(), "not at once");
+        world.now += pause;
+        writes_seen += writes(&world.step()).len();
+        world.steps(3);
+        world.assert_phase(Phase::Empty);
+    }
+    assert_eq!(writes_seen, 3);
+    let service = world.service.as_mut().unwrap();
+    (service.status, service.disabled_reason) = (ServiceStatus::Enabled, None);
+    world.step();
+    world.now += 100_000;
+    assert!(writes(&world.steps(3)).is_empty());
+    world.assert_phase(Phase::Blocked);
+    assert_eq!(world.reason(Kind::Cordoned), "ContestedRepeatedly");
+}
+
+#[test]
+fn a_cordon_that_nova_refuses_is_blocked_with_novas_words_and_asked_again() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.step();
+    world.service.as_mut().unwrap().status = ServiceStatus::Enabled;
+    world.memory.refused = Some("Policy doesn't allow os_compute_api:os-services:update to be performed. (HTTP 403)".into());
+    let actions = world.step();
+    assert!(made(&actions).is_empty());
+    assert_eq!(writes(&actions).len(), 1);
+    world.assert_phase(Phase::Blocked);
+    assert_eq!(world.reason(Kind::Cordoned), "CordonRefused");
+    world.memory.refused = None;
+    world.steps(2);
+    world.assert_phase(Phase::Draining);
+}
+
+#[test]
+fn the_host_of_another_quarantine_is_never_taken_over_once_that_one_is_released() {
+    let mut world = World::new();
+    world.gates = Err(Refusal { reason: ANOTHER_ACTIVE.into(), message: "taken".into(), is_final: true });
+    world.step();
+    world.gates = Ok(());
+    assert!(world.steps(3).is_empty());
+    world.assert_phase(Phase::Refused);
+}
+
+#[test]
+fn a_move_that_nova_has_not_begun_with_at_the_deadline_is_a_resident() {
+    let mut world = World::new().with_servers(vec![server(1, "MIGRATING")]);
+    world.steps(2);
+    world.run(1, RunState::Queued);
+    world.step();
+    world.assert_phase(Phase::Draining);
+    world.now += 1900;
+    world.step();
+    world.assert_phase(Phase::Blocked);
+    assert_eq!(world.status.residents[0].reason, ResidentReason::Busy);
+}
+
+#[test]
+fn a_host_whose_service_row_is_gone_is_not_empty() {
+    let mut world = World::new();
+    world.steps(3);
+    world.service = None;
+    world.step();
+    world.assert_phase(Phase::Blocked);
+    assert!(!is_true(&world.status.conditions, Kind::Drained));
+    assert!(!is_true(&world.status.conditions, Kind::Cordoned));
+}
+
+#[test]
 fn observe_writes_nothing_and_shows_what_would_move() {
     let mut world = World::new().with_servers(vec![server(1, "ACTIVE"), server(2, "SHUTOFF")]);
     world.spec.mode = Mode::Observe;

@@ -44,7 +44,7 @@ pub fn matches(matching: &Match, alert: &HostAlertSpec) -> bool {
     let by_engine = matching.engines.is_empty() || matching.engines.contains(&alert.engine);
     let by_rule = matching.rules.is_empty() || matching.rules.iter().any(|rule| rule_holds(rule, &alert.engine, gid, sid));
     let by_severity = alert.severity >= Severity::from(matching.min_severity);
-    gid == 1 && !is_sensor_internal(gid, sid) && by_engine && by_rule && by_severity
+    !is_sensor_internal(gid, sid) && by_engine && by_rule && by_severity
 }
 
 /// Generator and signature: as given, else from the rule's name `gid:sid`.

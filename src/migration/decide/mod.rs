@@ -5,9 +5,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::{Absence, DEADLINE_EXCEEDED, FailureReason, LEFT_SOURCE, SUPERSEDED, ServerSight, UNRESOLVED_AFTER, find_row, open_attempt, pause_before, record};
+use super::{Absence, DEADLINE_EXCEEDED, LEFT_SOURCE, SUPERSEDED, ServerSight, UNRESOLVED_AFTER, find_row, open_attempt, pause_before, record};
 use crate::api::condition::{Conditions, Kind, State, find, shorten};
-use crate::api::run::{Attempt, CopyProgress, MigrationRunStatus, Outcome, RunPhase};
+use crate::api::run::{Attempt, CopyProgress, FailureReason, MigrationRunStatus, Outcome, RunPhase};
 use crate::inventory::{HostName, MigrationProgress, NovaMigration, RowStatus, Server, ServerId, ServerStatus};
 
 /// What does not change about a run.
@@ -115,10 +115,22 @@ impl Draft<'_> {
             self.superseded("the server was deleted");
             return;
         }
-        match find_row(&attempt, self.run.server, &self.run.source, &seen.rows) {
+        let row = find_row(&attempt, self.run.server, &self.run.source, &seen.rows);
+        match row {
             Some(row) => self.follow_row(row, seen),
             None => self.follow_without_row(&attempt, seen),
         }
+        let waits_in_queue = row.is_some_and(|row| row.status == RowStatus::Queued);
+        if open_attempt(&self.status).is_some() && !waits_in_queue && self.overdue() {
+            self.report_overdue();
+        }
+    }
+
+    /// Whatever the attempt waits for, it has had its time: it is followed on, and a person is told.
+    fn report_overdue(&mut self) {
+        let message = format!("the attempt takes longer than the deadline of {:?}; it is followed to its end and not asked for again", self.run.deadline);
+        self.conditions(State::Unknown, DEADLINE_EXCEEDED, &message, false, Some(DEADLINE_EXCEEDED));
+        self.wake = None;
     }
 
     fn follow_without_row(&mut self, attempt: &Attempt, seen: &Observation) {
@@ -158,8 +170,12 @@ impl Draft<'_> {
                 attempt.copying_at = Some(now);
             }
         }
+        // Counters are kept also when they arrive with the end of the move.
+        if let Some(sample) = &seen.progress {
+            self.status.measured = record::with_sample(self.status.measured.take(), sample);
+        }
         match &row.status {
-            RowStatus::Completed => self.completed(seen),
+            RowStatus::Completed => self.completed(row, seen),
             RowStatus::Error | RowStatus::Failed | RowStatus::Cancelled => self.unsuccessful(&row.status, seen),
             RowStatus::Accepted | RowStatus::Queued => self.phase(RunPhase::Queued, "Nova has accepted the request and has not begun with it"),
             RowStatus::Preparing | RowStatus::Running | RowStatus::Other(_) => self.running(row, seen),
@@ -167,7 +183,9 @@ impl Draft<'_> {
     }
 
     /// The record says completed: one of three witnesses.
-    fn completed(&mut self, seen: &Observation) {
+    fn completed(&mut self, row: &NovaMigration, seen: &Observation) {
+        // The row and the list are read side by side, so one look can show a move that has just ended half way.
+        let settled = row.updated_at.is_none_or(|ended| later(ended, UNRESOLVED_AFTER) < self.now);
         match &seen.server {
             ServerSight::Elsewhere(server) if seen.listed_on_source == Some(false) => {
                 let host = host_of(server);
@@ -179,7 +197,7 @@ impl Draft<'_> {
                 self.status.progress = None;
                 self.finish(RunPhase::Succeeded, State::True, LEFT_SOURCE, &format!("the server is on {host}"), None);
             }
-            ServerSight::OnSource(server) if self.overdue() => {
+            ServerSight::OnSource(server) if settled && self.overdue() => {
                 let message = format!(
                     "Nova's migration record says completed, but Nova shows the server on {} (task state {}). The guest may run on the destination: never start it here. Find out where it runs, then correct Nova's \
                      database record; no API call repairs this.",
@@ -221,7 +239,6 @@ impl Draft<'_> {
     fn running(&mut self, row: &NovaMigration, seen: &Observation) {
         if let Some(sample) = &seen.progress {
             self.status.progress = copy_progress(sample).or(self.status.progress.take());
-            self.status.measured = record::with_sample(self.status.measured.take(), sample);
         }
         if self.overdue() {
             let message = format!("the attempt takes longer than the deadline of {:?}; it is followed to its end and not asked for again", self.run.deadline);

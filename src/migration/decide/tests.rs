@@ -248,3 +248,32 @@ fn a_status_on_which_nothing_happened_is_the_same_again() {
     let first = decide(&run(), &open(), &seen, at(2));
     assert_eq!(decide(&run(), &first.status, &seen, at(30)).status, first.status);
 }
+
+#[test]
+fn an_attempt_is_overdue_whatever_it_waits_for() {
+    let no_row = migrating();
+    let accepted = with_rows(migrating(), vec![row(8, "accepted")]);
+    let let_go_never = with_rows(migrating(), vec![row(8, "error")]);
+    let still_listed = with_rows(Observation { listed_on_source: Some(true), ..left() }, vec![row(8, "completed")]);
+    for seen in [no_row, accepted, let_go_never, still_listed] {
+        let next = decide(&run(), &open(), &seen, at(1801));
+        assert_eq!(find(&next.status.conditions, Kind::Stalled).unwrap().reason, DEADLINE_EXCEEDED, "{seen:?}");
+        assert_eq!(next.step, Step::Wait);
+    }
+}
+
+#[test]
+fn one_look_that_shows_a_move_half_ended_is_no_record_behind_its_guest() {
+    let mut just_ended = row(8, "completed");
+    just_ended.updated_at = Some(at(1800));
+    let next = decide(&run(), &open(), &with_rows(migrating(), vec![just_ended]), at(1801));
+    assert_eq!(next.status.attempts[0].outcome, None);
+}
+
+#[test]
+fn counters_that_arrive_with_the_end_are_kept() {
+    let sample = MigrationProgress { memory_processed: Some(60), ..MigrationProgress::default() };
+    let seen = Observation { progress: Some(sample), ..with_rows(left(), vec![row(8, "completed")]) };
+    let next = decide(&run(), &open(), &seen, at(9));
+    assert_eq!(next.status.measured.unwrap().transferred_bytes.unwrap().memory, Some(60));
+}

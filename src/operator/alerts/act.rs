@@ -27,7 +27,8 @@ const MOMENTS: [(&str, TimelineEvent, ClockName); 4] = [
 pub(super) async fn make(context: &Context, alert: &HostAlert, new: &NewQuarantine, received: Timestamp) -> Result<(), Failure> {
     let mut object = HostQuarantine::new(&new.name, new.spec.clone());
     object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
-    object.metadata.annotations = Some(annotations(alert, received, context.clock.now()));
+    let first = alert.status.as_ref().and_then(|status| status.first_received.as_ref()).map(|time| time.0);
+    object.metadata.annotations = Some(annotations(alert, first.unwrap_or(received), context.clock.now()));
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match context.api::<HostQuarantine>().create(&params, &object).await {
         Ok(made) => {

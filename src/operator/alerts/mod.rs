@@ -24,6 +24,9 @@ pub(super) use act::moments_of;
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostAlert>>, context: Arc<Context>) -> Result<Action, Failure> {
     context.ready().await;
     let Some(alert) = guard::valid(&object) else { return Ok(Action::await_change()) };
+    if context.has_joined(alert) {
+        return Ok(Action::await_change());
+    }
     let now = context.clock.now();
     let facts = observe::observe(&context, alert);
     let policies = facts.policies();
@@ -35,5 +38,8 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostAlert>>, context:
         act::make(&context, alert, new, now).await?;
     }
     report::write(&context, alert, &judgement, now).await?;
+    if judgement.decision.is_final() {
+        context.joined(alert);
+    }
     Ok(Action::await_change())
 }

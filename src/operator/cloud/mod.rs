@@ -15,13 +15,15 @@ use super::context::{Context, LiveCloud, Unusable};
 use super::failure::Failure;
 use crate::api::OpenStackCloud;
 use crate::kubernetes::guard;
+use crate::openstack::Freshness;
 
 pub(super) use observe::clouds_of_secret;
 
 /// The cloud of this name when it can be asked at this moment, or why it cannot.
 pub(super) fn usable(context: &Context, name: &str) -> Result<Arc<LiveCloud>, Unusable> {
     let live = context.cloud(name)?;
-    match observe::problem_of(&live) {
+    let fresh = live.inventory.freshness(context.clock.now()) == Freshness::Fresh;
+    match observe::problem_of(&live, fresh) {
         None => Ok(live),
         Some(problem) => Err(problem.unusable),
     }

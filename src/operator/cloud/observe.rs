@@ -60,7 +60,7 @@ pub(super) async fn observe(context: &Arc<Context>, cloud: &OpenStackCloud) -> S
         }
         Ok(live) => {
             let fresh = live.inventory.freshness(context.clock.now()) == Freshness::Fresh;
-            let problem = problem_of(&live);
+            let problem = problem_of(&live, fresh);
             let budget = live.inventory.services().map(|services| {
                 let claims = context.claims();
                 let limit = cloud.spec.budget.hosts_out_of_service;
@@ -73,7 +73,7 @@ pub(super) async fn observe(context: &Arc<Context>, cloud: &OpenStackCloud) -> S
 }
 
 /// What stands against using a connected cloud.
-pub(super) fn problem_of(live: &LiveCloud) -> Option<Problem> {
+pub(super) fn problem_of(live: &LiveCloud, fresh: bool) -> Option<Problem> {
     if !live.sees_all_projects {
         let message = format!(
             "the credential of user {} sees only the servers of its own project, so a host could look empty that is not: give it the admin role",
@@ -83,6 +83,10 @@ pub(super) fn problem_of(live: &LiveCloud) -> Option<Problem> {
     }
     let fault = live.inventory.last_error()?.fault;
     let unauthorized = fault.kind() == FaultKind::Unauthorized;
+    // One failed look is no outage while there is a view that is young enough to decide on.
+    if fresh && !unauthorized {
+        return None;
+    }
     let reason = if unauthorized { "AuthenticationFailed" } else { fault.category() };
     let said = fault.message().map(|text| format!(": {text}")).unwrap_or_default();
     let remedy = if unauthorized { "; put a valid credential into the Secret" } else { "; it is asked again" };
@@ -97,6 +101,7 @@ async fn connection(context: &Arc<Context>, cloud: &OpenStackCloud) -> Result<Ar
     let fingerprint = fingerprint(cloud, &document, ca.as_deref());
     if let Ok(live) = context.cloud(&name)
         && live.fingerprint == fingerprint
+        && live.sees_all_projects
     {
         return Ok(live);
     }
@@ -166,7 +171,7 @@ async fn connect(context: &Arc<Context>, cloud: &OpenStackCloud, document: &[u8]
     let identity = connected.identity();
     tracing::info!(cloud = cloud.name_any(), user = identity.user, region = identity.region, "Connected to the cloud.");
     let poller = context.tasks.spawn(poll(Arc::clone(context), cloud.name_any(), inventory.clone(), poller)).abort_handle();
-    Ok(LiveCloud { cloud: connected, inventory, fingerprint, sees_all_projects, poller })
+    Ok(LiveCloud { cloud: connected, inventory, fingerprint, sees_all_projects, notices: config.notices, poller })
 }
 
 /// Polls, and wakes the controllers after each look.

@@ -79,9 +79,12 @@ fn budget(conditions: &mut Conditions, seen: &Seen) {
 }
 
 fn readiness(conditions: &mut Conditions, seen: &Seen) {
+    let notices = seen.live.as_ref().map(|live| live.notices.join("; ")).unwrap_or_default();
+    let but = if notices.is_empty() { String::new() } else { format!("; in clouds.yaml: {notices}") };
+    let usable = format!("the cloud is looked at and can be acted on{but}");
     let (ready, reason, message, stalled) = match &seen.problem {
         Some(problem) => (false, problem.unusable.reason.as_str(), problem.unusable.message.as_str(), problem.needs_a_person),
-        None if seen.fresh => (true, "Usable", "the cloud is looked at and can be acted on", false),
+        None if seen.fresh => (true, "Usable", usable.as_str(), false),
         None => (false, "Looking", "waiting for the first look at the cloud", false),
     };
     let busy = !ready && !stalled;

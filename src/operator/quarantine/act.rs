@@ -1,5 +1,7 @@
 //! Carries out what was decided: the finalizer, Nova's service, the runs, and how often to look.
 
+use std::time::Duration;
+
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -11,16 +13,18 @@ use super::observe::{Seen, is_released};
 use crate::api::units::Mode;
 use crate::api::{FINALIZER, HostQuarantine, MigrationRun, MigrationRunSpec};
 use crate::gate;
-use crate::inventory::HostName;
+use crate::inventory::{HostName, ServiceId};
 use crate::kubernetes::event::Tone;
 use crate::kubernetes::status::FIELD_MANAGER;
-use crate::openstack::CloudControl;
+use crate::openstack::{CloudControl, Fault};
 use crate::operator::context::Context;
 use crate::operator::failure::Failure;
 use crate::quarantine::{Action as Todo, NewRun, Pace, Write, run_name};
 
 /// How many runs are made side by side.
 const RUNS_AT_ONCE: usize = 8;
+/// When a cloud that could not be asked is asked again.
+const SOON: Duration = Duration::from_secs(3);
 
 /// Puts the finalizer on an object that may write to the cloud, before it does.
 pub(super) async fn hold(context: &Context, quarantine: HostQuarantine) -> Result<HostQuarantine, Failure> {
@@ -51,8 +55,9 @@ pub(super) async fn act(context: &Context, quarantine: &HostQuarantine, seen: &S
                 let permit = gate::permit_writes(quarantine.spec.mode == Mode::Enforce);
                 if let (Some(live), Some(permit)) = (live, permit) {
                     let control = CloudControl::new(live.cloud.clone(), permit);
-                    write_service(quarantine, &control, service, write).await?;
+                    let written = write_service(quarantine, &control, service, write).await;
                     live.inventory.refresh_now();
+                    context.note_refusal(&seen.uid, written)?;
                 }
             }
             Todo::MakeRuns(runs) => make_runs(context, quarantine, runs).await?,
@@ -62,7 +67,7 @@ pub(super) async fn act(context: &Context, quarantine: &HostQuarantine, seen: &S
     Ok(())
 }
 
-async fn write_service(quarantine: &HostQuarantine, control: &CloudControl, service: &crate::inventory::ServiceId, write: &Write) -> Result<(), Failure> {
+async fn write_service(quarantine: &HostQuarantine, control: &CloudControl, service: &ServiceId, write: &Write) -> Result<(), Fault> {
     let host = &quarantine.spec.host;
     match write {
         Write::Disable(reason) => {
@@ -130,20 +135,19 @@ async fn let_go(context: &Context, quarantine: &HostQuarantine) -> Result<(), Fa
 /// When to decide again, and whether the poller keeps an eye on the host meanwhile.
 pub(super) fn pace(context: &Context, quarantine: &HostQuarantine, seen: &Seen, pace: Pace) -> Action {
     let host = HostName(quarantine.spec.host.clone());
-    if let Some(live) = &seen.live {
-        if pace == Pace::Active || context.has_open_run(&quarantine.spec.cloud, &host) {
-            live.inventory.watch_host(&host);
-        } else {
-            live.inventory.unwatch_host(&host);
-        }
+    match (&seen.live, pace) {
+        (Some(live), Pace::Active) => live.inventory.watch_host(&host),
+        (Some(live), Pace::Idle | Pace::Never) => context.unwatch_if_idle(live, &quarantine.spec.cloud, &host, &quarantine.name_any()),
+        _ => {}
     }
     match pace {
         // The poller wakes us after each look; this is the net under it.
         Pace::Active => Action::requeue(seen.idle),
-        Pace::Now => Action::requeue(std::time::Duration::ZERO),
+        Pace::Soon => Action::requeue(SOON),
+        Pace::Now => Action::requeue(Duration::ZERO),
         Pace::Idle => {
             let version = quarantine.metadata.resource_version.clone().unwrap_or_default();
-            context.rest_until(&seen.uid, version, seen.idle);
+            context.rest_until(&seen.uid, version, seen.idle, seen.wakes);
             Action::requeue(seen.idle)
         }
         Pace::Never => Action::await_change(),

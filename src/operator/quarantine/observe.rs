@@ -6,10 +6,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
+use crate::api::HostQuarantine;
 use crate::api::condition::{Kind, OBSERVING, State, find, is_true};
 use crate::api::quarantine::{TimelineEntry, TimelineEvent};
 use crate::api::units::Mode;
-use crate::api::{HostQuarantine, HostQuarantineStatus};
 use crate::gate::{self, Claim, Facts, Verdict};
 use crate::inventory::mark::Mark;
 use crate::inventory::{HostName, HostView};
@@ -25,6 +25,8 @@ pub(super) struct Seen {
     pub(super) live: Option<Arc<LiveCloud>>,
     pub(super) memory: Memory,
     pub(super) idle: Duration,
+    /// How often the object had been woken when this look began.
+    pub(super) wakes: u64,
     tick: Duration,
     sight: CloudSight,
     gates: Result<(), Refusal>,
@@ -74,6 +76,7 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
     let mut seen = Seen {
         live: None,
         memory: context.memory(&uid),
+        wakes: context.wakes_of(&uid),
         idle: inventory.idle_interval.get(),
         tick: inventory.active_interval.get(),
         sight: CloudSight::Usable,
@@ -99,24 +102,37 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
 /// One look at the host. An object that has ended needs none.
 async fn look(context: &Context, quarantine: &HostQuarantine, host: &HostName, anew: bool) -> Result<(Arc<LiveCloud>, Arc<HostView>), Unusable> {
     let live = cloud::usable(context, &quarantine.spec.cloud)?;
+    if live.inventory.services().is_none() {
+        return Err(Unusable { reason: "Looking".into(), message: format!("waiting for the first look at OpenStackCloud {}", quarantine.spec.cloud) });
+    }
     if let Some(error) = live.inventory.host_error(host) {
         return Err(unusable(&error.fault));
     }
-    if let Some(view) = live.inventory.host(host).filter(|_| !anew) {
+    let writes_next = only_the_service_matters(quarantine);
+    if let Some(view) = live.inventory.host(host).filter(|view| !anew && !writes_next && is_newer_than_the_cordon(quarantine, view)) {
         return Ok((live, view));
     }
-    let view = if only_the_service_matters(quarantine) { service_view(context, &live, host).await } else { whole_view(&live, host).await };
+    let view = if writes_next { service_view(context, &live, host).await } else { whole_view(&live, host).await };
     match view {
         Ok(view) => Ok((live, Arc::new(view))),
         Err(fault) => Err(unusable(&fault)),
     }
 }
 
-/// Before the host is asked to be disabled its servers do not matter, and listing them would only delay that. The service row is read anew all the same: what stands in it is what release
-/// gives back.
+/// Before the host is asked to be disabled, and when it is given back, its servers do not matter, and listing them would only delay that. The service row is read anew: what stands in it is
+/// what release gives back, and what nobody else's write may be overwritten by.
 fn only_the_service_matters(quarantine: &HostQuarantine) -> bool {
-    let requested = |status: &HostQuarantineStatus| status.timeline.iter().any(|entry| entry.event == TimelineEvent::CordonRequested);
-    quarantine.spec.mode == Mode::Enforce && !quarantine.status.as_ref().is_some_and(requested)
+    let releasing = quarantine.spec.release.requested;
+    quarantine.spec.mode == Mode::Enforce && (releasing || moment(quarantine, TimelineEvent::CordonRequested).is_none())
+}
+
+/// A look begun before the cordon was verified says nothing about what happened since.
+fn is_newer_than_the_cordon(quarantine: &HostQuarantine, view: &HostView) -> bool {
+    moment(quarantine, TimelineEvent::CordonVerified).is_none_or(|verified| view.begun_at >= verified)
+}
+
+fn moment(quarantine: &HostQuarantine, event: TimelineEvent) -> Option<Timestamp> {
+    quarantine.status.as_ref()?.timeline.iter().find(|entry| entry.event == event).map(|entry| entry.time.0)
 }
 
 async fn service_view(context: &Context, live: &LiveCloud, host: &HostName) -> Result<HostView, Fault> {

@@ -17,7 +17,7 @@ use crate::api::{FINALIZER, MigrationRun};
 use crate::gate;
 use crate::kubernetes::status::{self, FIELD_MANAGER};
 use crate::migration::open_attempt;
-use crate::openstack::{CloudControl, PostOutcome};
+use crate::openstack::{CloudControl, Fault, FaultKind, PostOutcome};
 use crate::operator::cloud;
 use crate::operator::context::Context;
 use crate::operator::crash::Point;
@@ -63,8 +63,8 @@ fn answer(context: &Context, run: &str, mut status: MigrationRunStatus, outcome:
                 attempt.started_at = Some(now);
             }
         }
-        PostOutcome::Refused(fault) if fault.status().is_none() => {
-            tracing::warn!(run, error = %chain(&fault), "A live migration could not be asked for; the request never left, so the attempt does not count.");
+        PostOutcome::Refused(fault) if is_no_answer_to_the_request(&fault) => {
+            tracing::warn!(run, error = %chain(&fault), "A live migration could not be asked for; Nova has not judged it, so the attempt does not count.");
             status.attempts.pop();
         }
         PostOutcome::Refused(fault) => {
@@ -87,6 +87,11 @@ fn answer(context: &Context, run: &str, mut status: MigrationRunStatus, outcome:
 pub(super) fn is_orphan(context: &Context, run: &MigrationRun) -> bool {
     let followed = run.status.as_ref().is_some_and(|status| open_attempt(status).is_some()) && cloud::usable(context, &run.spec.cloud).is_ok();
     run.metadata.deletion_timestamp.is_some() && owner(context, run).is_none() && !followed
+}
+
+/// Whether a refusal says nothing about the move: the request never left, the credential was not accepted, or too much was asked at once. (A fault of Keystone's comes here with its status.)
+fn is_no_answer_to_the_request(fault: &Fault) -> bool {
+    fault.status().is_none() || matches!(fault.kind(), FaultKind::Unauthorized | FaultKind::OverLimit | FaultKind::Server)
 }
 
 /// A run that has ended and is being deleted is let go, unless it is the record that a person deleted it in mid-drain: then it stays until the quarantine is over, so that it is not made again.

@@ -44,7 +44,7 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<MigrationRun>>, conte
     }
     report::write(&context, run, &next.status).await?;
     if migration::is_finished(&next.status) {
-        context.unwatch_if_idle(&seen.live, run);
+        context.unwatch_if_idle(&seen.live, &run.spec.cloud, &seen.run.source, &run.name_any());
     }
     Ok(Action::requeue(next.wake.unwrap_or(PAUSE).min(PAUSE)))
 }

@@ -16,6 +16,9 @@ use crate::operator::cloud;
 use crate::operator::context::{Context, LiveCloud, owner_uid};
 use crate::quarantine::{Permission, permission};
 
+/// The time between the two looks that find no trace of an attempt.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+
 /// What was seen for one decision.
 pub(super) struct Seen {
     pub(super) run: Run,
@@ -166,7 +169,10 @@ async fn absence(context: &Context, live: &LiveCloud, run: &Run, attempt: &Attem
     if first_begun_at < after(attempt.intent_at.0, UNRESOLVED_AFTER) {
         return Ok(None);
     }
-    for _ in 0..2 {
+    for look in 0..2 {
+        if look > 0 {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
         let rows = of_server(live, run.server).await?;
         if find_row(attempt, run.server, &run.source, &rows).is_some() || has_action(live, run, attempt).await? {
             return Ok(None);
