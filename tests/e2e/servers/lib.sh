@@ -73,8 +73,9 @@ apt_install() {
   [ "$(id -u)" = 0 ] || command -v sudo >/dev/null ||
     die "these Debian packages are missing: ${missing[*]}. Install them as root (apt-get install ${missing[*]}), or install sudo"
   say "installing Debian packages (up to a few minutes): ${missing[*]}"
+  # In a session of its own, so that Ctrl-C does not leave packages half installed.
   # shellcheck disable=SC2016 # meant for the inner bash
-  as_root env ${APT_CONFIG:+APT_CONFIG="$APT_CONFIG"} DEBIAN_FRONTEND=noninteractive flock /run/sidestep-apt.lock bash -c '
+  as_root setsid --wait env ${APT_CONFIG:+APT_CONFIG="$APT_CONFIG"} DEBIAN_FRONTEND=noninteractive flock /run/sidestep-apt.lock bash -c '
     set -euo pipefail
     # Debian starts the service of a package that it installs, unless this script says no. Ours may be left from a
     # killed run; the machine may have one of its own.
