@@ -3,6 +3,7 @@
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource};
 
+use super::answer;
 use crate::api::condition::shorten;
 
 /// The API server's limit on `note`, in characters, with room for multi-byte ones (it counts 1 kB).
@@ -46,7 +47,7 @@ impl Events {
             action: action.to_owned(),
             secondary: None,
         };
-        if let Err(error) = self.0.publish(&event, &object.object_ref(&())).await {
+        if let Err(error) = answer(self.0.publish(&event, &object.object_ref(&()))).await {
             let name = object.meta().name.as_deref().unwrap_or_default();
             tracing::warn!(kind = %K::kind(&()), name, reason, %error, "An Event could not be written; the object's status has the same.");
         }

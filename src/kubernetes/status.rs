@@ -10,6 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::answer;
+
 /// The field manager of everything that the operator writes.
 pub const FIELD_MANAGER: &str = "sidestep-operator";
 
@@ -55,9 +57,9 @@ where
         "status": status,
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
-    match api.patch_status(&name, &params, &Patch::Apply(&body)).await {
+    match answer(api.patch_status(&name, &params, &Patch::Apply(&body))).await {
         Ok(written) => Ok(written),
-        Err(kube::Error::Api(answer)) if answer.code == 409 => Err(StatusError::Conflict { kind, name }),
+        Err(kube::Error::Api(refusal)) if refusal.code == 409 => Err(StatusError::Conflict { kind, name }),
         Err(source) => Err(StatusError::Write { kind, name, source: Box::new(source) }),
     }
 }

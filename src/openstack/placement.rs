@@ -1,7 +1,6 @@
 //! Placement: who holds an allocation on a host. A host is empty when nobody does, not only when its server list is: while a server migrates, the source is held by the migration's UUID.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -32,46 +31,14 @@ struct Allocations {
     allocations: BTreeMap<Uuid, IgnoredAny>,
 }
 
-/// The resource providers of the hosts that were asked about.
-#[derive(Debug, Default)]
-pub(super) struct KnownProviders(Mutex<HashMap<HostName, Vec<Uuid>>>);
-
-impl KnownProviders {
-    fn get(&self, host: &HostName) -> Option<Vec<Uuid>> {
-        self.lock().get(host).cloned()
-    }
-
-    fn keep(&self, host: &HostName, providers: Vec<Uuid>) {
-        self.lock().insert(host.clone(), providers);
-    }
-
-    fn forget(&self, host: &HostName) {
-        self.lock().remove(host);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<HostName, Vec<Uuid>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Cloud {
     /// The consumers that hold something on a host, sorted: servers and migrations by their UUID.
     ///
-    /// The resource provider is found through Nova's hypervisor of that service host: its name in Placement is the hypervisor's, which may differ from the host's. Nova can only list all
-    /// hypervisors, so what was found is kept until Placement does not know it any more.
+    /// The resource provider is found through Nova's hypervisor of that service host: its name in Placement is the hypervisor's, which may differ from the host's. It is looked for each time: a
+    /// nova-compute that registered anew has another provider, and the old one, empty, may still be there.
     pub async fn allocations(&self, host: &HostName) -> Result<Vec<Uuid>, Fault> {
-        let known = self.known_providers().get(host);
-        let providers = match known {
-            Some(providers) => providers,
-            None => self.find_providers(host).await?,
-        };
-        let consumers = self.consumers_of(host, &providers).await;
-        match &consumers {
-            Ok(_) => self.known_providers().keep(host, providers),
-            Err(fault) if fault.kind() == FaultKind::NotFound => self.known_providers().forget(host),
-            Err(_) => {}
-        }
-        consumers
+        let providers = self.find_providers(host).await?;
+        self.consumers_of(host, &providers).await
     }
 
     async fn consumers_of(&self, host: &HostName, providers: &[Uuid]) -> Result<Vec<Uuid>, Fault> {

@@ -39,6 +39,7 @@ pub(super) struct Stores {
 #[derive(Clone, Debug)]
 pub(super) struct Wakes {
     pub(super) clouds: UnboundedSender<ObjectRef<DeserializeGuard<OpenStackCloud>>>,
+    pub(super) policies: UnboundedSender<ObjectRef<DeserializeGuard<QuarantinePolicy>>>,
     pub(super) alerts: UnboundedSender<ObjectRef<DeserializeGuard<HostAlert>>>,
     pub(super) quarantines: UnboundedSender<ObjectRef<DeserializeGuard<HostQuarantine>>>,
     pub(super) runs: UnboundedSender<ObjectRef<DeserializeGuard<MigrationRun>>>,

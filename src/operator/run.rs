@@ -115,24 +115,33 @@ impl Feeds {
         }
     }
 
+    /// Runs the watches. What is deleted wakes whatever depended on it; the streams that trigger the controllers carry makes and changes only.
     async fn run(self, readiness: &Readiness, context: &Arc<Context>) {
-        let alerts = self.alerts.store();
+        let stores = self.stores();
         let ready = || readiness.clone();
-        // A quarantine that is gone may leave room for another.
-        let wake_alerts = move |_: &Guarded<HostQuarantine>| {
-            for alert in names(&alerts) {
-                let _ = context.wakes.alerts.send(alert);
-            }
+        let wake_alerts = || send_all(&context.wakes.alerts, names(&stores.alerts));
+        let cloud_gone = |cloud: &Guarded<OpenStackCloud>| {
+            context.forget_cloud(&cloud.name_any());
+            send_all(&context.wakes.policies, names(&stores.policies));
+            wake_alerts();
         };
-        let forget_cloud = |cloud: &Guarded<OpenStackCloud>| context.forget_cloud(&cloud.name_any());
+        let secret_gone = |secret: &Secret| send_all(&context.wakes.clouds, cloud::clouds_of_secret(context, &secret.name_any()));
         tokio::join!(
-            self.clouds.run(ready(), forget_cloud),
-            self.policies.run(ready(), |_| {}),
+            self.clouds.run(ready(), cloud_gone),
+            self.policies.run(ready(), |_| wake_alerts()),
             self.alerts.run(ready(), |_| {}),
-            self.quarantines.run(ready(), wake_alerts),
+            // A quarantine that is gone may leave room for another.
+            self.quarantines.run(ready(), |_| wake_alerts()),
             self.runs.run(ready(), |_| {}),
-            self.secrets.run(ready(), |_| {}),
+            self.secrets.run(ready(), secret_gone),
         );
+    }
+}
+
+fn send_all<T>(wakes: &mpsc::UnboundedSender<T>, references: Vec<T>) {
+    for reference in references {
+        // The receiver is gone only when the operator ends.
+        let _ = wakes.send(reference);
     }
 }
 
@@ -140,7 +149,7 @@ impl Feeds {
 fn controllers(feeds: &Feeds, woken: Woken, context: &Arc<Context>, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
     let clouds = controller(&feeds.clouds).reconcile_on(woken.clouds);
     let policy_store = feeds.policies.store();
-    let policies = controller(&feeds.policies).watches_shared_stream(feeds.clouds.changes(), move |_| names(&policy_store));
+    let policies = controller(&feeds.policies).watches_shared_stream(feeds.clouds.changes(), move |_| names(&policy_store)).reconcile_on(woken.policies);
     let alerts = alert_triggers(feeds).reconcile_on(woken.alerts);
     let quarantines = quarantine_triggers(feeds, context).reconcile_on(woken.quarantines);
     let runs = run_triggers(feeds, context).reconcile_on(woken.runs);
@@ -166,6 +175,7 @@ where
 /// The receiving ends of the wake-ups.
 struct Woken {
     clouds: Receiver<OpenStackCloud>,
+    policies: Receiver<QuarantinePolicy>,
     alerts: Receiver<HostAlert>,
     quarantines: Receiver<HostQuarantine>,
     runs: Receiver<MigrationRun>,
@@ -175,11 +185,18 @@ type Receiver<K> = futures::stream::BoxStream<'static, ObjectRef<Guarded<K>>>;
 
 fn wakes() -> (Wakes, Woken) {
     let (clouds, clouds_woken) = mpsc::unbounded_channel();
+    let (policies, policies_woken) = mpsc::unbounded_channel();
     let (alerts, alerts_woken) = mpsc::unbounded_channel();
     let (quarantines, quarantines_woken) = mpsc::unbounded_channel();
     let (runs, runs_woken) = mpsc::unbounded_channel();
-    let woken = Woken { clouds: stream(clouds_woken), alerts: stream(alerts_woken), quarantines: stream(quarantines_woken), runs: stream(runs_woken) };
-    (Wakes { clouds, alerts, quarantines, runs }, woken)
+    let woken = Woken {
+        clouds: stream(clouds_woken),
+        policies: stream(policies_woken),
+        alerts: stream(alerts_woken),
+        quarantines: stream(quarantines_woken),
+        runs: stream(runs_woken),
+    };
+    (Wakes { clouds, policies, alerts, quarantines, runs }, woken)
 }
 
 fn stream<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> futures::stream::BoxStream<'static, T> {

@@ -44,7 +44,7 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unmapped(pub String);
 
-/// Finds the one host that a node belongs to: what `spec.hosts` of any cloud says about the node; else the host of exactly the node's name, unless `spec.hosts` gives that host to another node.
+/// Finds the one host that a node belongs to: what `spec.hosts` of any cloud says about the node; else the host of exactly the node's name, unless `spec.hosts` gives that host to another node. A name alone decides only when every cloud has been read: another one may have a host of the same name.
 ///
 /// # Errors
 ///
@@ -52,12 +52,16 @@ pub struct Unmapped(pub String);
 pub fn locate(node: &str, clouds: &[CloudFacts<'_>]) -> Result<Place, Unmapped> {
     let explicit: BTreeSet<Place> =
         clouds.iter().flat_map(|cloud| cloud.mapping.iter().filter(|entry| entry.node == node).map(|entry| place(cloud, &entry.host))).collect();
+    let is_explicit = !explicit.is_empty();
     let candidates =
         if explicit.is_empty() { clouds.iter().filter(|cloud| cloud.has_namesake(node)).map(|cloud| place(cloud, node)).collect() } else { explicit };
     let mut candidates: Vec<Place> = candidates.into_iter().collect();
     match candidates.pop() {
         None => Err(Unmapped(nowhere(node, clouds))),
         Some(_) if !candidates.is_empty() => Err(Unmapped(several(node, clouds))),
+        Some(only) if !is_explicit && clouds.iter().any(|cloud| cloud.name != only.cloud && cloud.services.is_none()) => {
+            Err(Unmapped(unread_rival(node, &only, clouds)))
+        }
         Some(only) => {
             let known = clouds.iter().filter(|cloud| cloud.name == only.cloud).all(|cloud| cloud.may_know(only.host.as_str()));
             if known { Ok(only) } else { Err(Unmapped(unknown_host(node, &only))) }
@@ -93,6 +97,16 @@ fn nowhere(node: &str, clouds: &[CloudFacts<'_>]) -> String {
             "Node {node} belongs to no host: there is none of exactly this name in {read}, and {unread} has not been read (look at its condition Ready); or add an entry for node {node} to spec.hosts of its cloud."
         ),
     }
+}
+
+fn unread_rival(node: &str, place: &Place, clouds: &[CloudFacts<'_>]) -> String {
+    let unread: Vec<&str> = clouds.iter().filter(|cloud| cloud.services.is_none()).map(|cloud| cloud.name).collect();
+    format!(
+        "Node {node} may be host {} of OpenStackCloud {}, but {} has not been read and may have a host of the same name: look at its condition Ready, or say in spec.hosts which node the host belongs to.",
+        place.host,
+        place.cloud,
+        unread.join(", ")
+    )
 }
 
 fn several(node: &str, clouds: &[CloudFacts<'_>]) -> String {

@@ -470,7 +470,12 @@ fn a_node_belongs_to_one_host() {
 
 #[test]
 fn a_node_that_belongs_to_none_or_to_several_is_named_with_the_candidates_and_the_remedy() {
-    let rows: [(&str, &[Cloud<'_>], &[&str]); 9] = [
+    let rows: [(&str, &[Cloud<'_>], &[&str]); 10] = [
+        (
+            "in one cloud, while another was not read",
+            &[("a", &[], Some(&["node-1"])), ("b", &[], None)],
+            &["b has not been read and may have a host of the same name", "spec.hosts"],
+        ),
         ("no cloud", &[], &["no OpenStackCloud"]),
         ("no such host", &[("a", &[], Some(&["node-2"]))], &["exactly this name (looked in a)", "spec.hosts"]),
         ("case counts", &[("a", &[], Some(&["Node-1"]))], &["exactly this name"]),

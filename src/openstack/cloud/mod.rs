@@ -14,7 +14,6 @@ use super::catalog::nova_base;
 use super::clouds_yaml::CloudConfig;
 use super::error::{ConnectError, Fault, FaultKind, PostOutcome};
 use super::microversion::{self, Microversion, Range};
-use super::placement::KnownProviders;
 use super::request::{Answer, Http, Request, Retries, join, version_header};
 use super::session::{Session, Token};
 use crate::clock::Clock;
@@ -58,7 +57,6 @@ struct Inner {
     placement: Service,
     microversion: Microversion,
     identity: Identity,
-    providers: KnownProviders,
 }
 
 /// Who the credential is, and where.
@@ -105,7 +103,6 @@ impl Cloud {
             session,
             clock,
             microversion,
-            providers: KnownProviders::default(),
         };
         Ok(Self { inner: Arc::new(inner), page_size: None })
     }
@@ -149,10 +146,6 @@ impl Cloud {
 
     pub(super) fn placement(&self) -> &Service {
         &self.inner.placement
-    }
-
-    pub(super) fn known_providers(&self) -> &KnownProviders {
-        &self.inner.providers
     }
 
     /// A read: repeated when that may help.

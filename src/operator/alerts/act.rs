@@ -10,6 +10,7 @@ use crate::alert::decision::NewQuarantine;
 use crate::api::quarantine::{TimelineEntry, TimelineEvent};
 use crate::api::units::ClockName;
 use crate::api::{FINALIZER, HostAlert, HostQuarantine};
+use crate::kubernetes::answer;
 use crate::kubernetes::status::FIELD_MANAGER;
 use crate::operator::context::Context;
 use crate::operator::failure::Failure;
@@ -30,13 +31,13 @@ pub(super) async fn make(context: &Context, alert: &HostAlert, new: &NewQuaranti
     let first = alert.status.as_ref().and_then(|status| status.first_received.as_ref()).map(|time| time.0);
     object.metadata.annotations = Some(annotations(alert, first.unwrap_or(received), context.clock.now()));
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    match context.api::<HostQuarantine>().create(&params, &object).await {
+    match answer(context.api::<HostQuarantine>().create(&params, &object)).await {
         Ok(made) => {
             tracing::info!(quarantine = new.name, host = new.spec.host, cloud = new.spec.cloud, reason = new.spec.reason, "Made a quarantine.");
             context.just_made(&made);
             Ok(())
         }
-        Err(kube::Error::Api(answer)) if answer.reason == "AlreadyExists" => Ok(()),
+        Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists" => Ok(()),
         Err(error) => Err(Failure::kubernetes(format!("make HostQuarantine {} for HostAlert {}", new.name, alert.name_any()))(error)),
     }
 }

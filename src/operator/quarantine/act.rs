@@ -14,6 +14,7 @@ use crate::api::units::Mode;
 use crate::api::{FINALIZER, HostQuarantine, MigrationRun, MigrationRunSpec};
 use crate::gate;
 use crate::inventory::{HostName, ServiceId};
+use crate::kubernetes::answer;
 use crate::kubernetes::event::Tone;
 use crate::kubernetes::status::FIELD_MANAGER;
 use crate::openstack::{CloudControl, Fault};
@@ -42,7 +43,7 @@ async fn set_finalizers(context: &Context, quarantine: &HostQuarantine, finalize
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": quarantine.metadata.resource_version}});
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let api = context.api::<HostQuarantine>();
-    api.patch(&name, &params, &Patch::Merge(&patch)).await.map_err(Failure::kubernetes(format!("change the finalizers of HostQuarantine {name}")))
+    answer(api.patch(&name, &params, &Patch::Merge(&patch))).await.map_err(Failure::kubernetes(format!("change the finalizers of HostQuarantine {name}")))
 }
 
 /// Carries out the actions in their order.
@@ -103,12 +104,12 @@ async fn make_run(context: &Context, quarantine: &HostQuarantine, new: NewRun) -
     run.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
     run.metadata.owner_references = kube::Resource::controller_owner_ref(quarantine, &()).map(|owner| vec![owner]);
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-    match context.api::<MigrationRun>().create(&params, &run).await {
+    match answer(context.api::<MigrationRun>().create(&params, &run)).await {
         Ok(made) => {
             tracing::debug!(run = name, server = made.spec().server, "Made a run.");
             Ok(())
         }
-        Err(kube::Error::Api(answer)) if answer.reason == "AlreadyExists" => Ok(()),
+        Err(kube::Error::Api(refusal)) if refusal.reason == "AlreadyExists" => Ok(()),
         Err(error) => Err(Failure::kubernetes(format!("make MigrationRun {name}"))(error)),
     }
 }

@@ -15,6 +15,7 @@ use crate::api::run::{MigrationRunStatus, Outcome};
 use crate::api::units::Mode;
 use crate::api::{FINALIZER, MigrationRun};
 use crate::gate;
+use crate::kubernetes;
 use crate::kubernetes::status::{self, FIELD_MANAGER};
 use crate::migration::open_attempt;
 use crate::openstack::{CloudControl, Fault, FaultKind, PostOutcome};
@@ -110,9 +111,9 @@ pub(super) async fn let_go(context: &Context, run: &MigrationRun) -> Result<Acti
     let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": run.metadata.resource_version}});
     let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
     let api = context.api::<MigrationRun>();
-    match api.patch(&name, &params, &Patch::Merge(&patch)).await {
+    match kubernetes::answer(api.patch(&name, &params, &Patch::Merge(&patch))).await {
         Ok(_) => Ok(Action::await_change()),
-        Err(kube::Error::Api(answer)) if answer.code == 404 => Ok(Action::await_change()),
+        Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(Action::await_change()),
         Err(error) => Err(Failure::kubernetes(format!("change the finalizers of MigrationRun {name}"))(error)),
     }
 }
