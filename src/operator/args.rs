@@ -10,6 +10,12 @@ use crate::telemetry::log::Format;
 #[derive(Debug, Parser)]
 #[command(name = "sidestep-operator", version, arg_required_else_help = true)]
 pub(super) struct Arguments {
+    /// How log lines on standard error look.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub(super) log_format: Format,
+    /// Which log lines are written: a level, or a list such as sidestep=debug,warn.
+    #[arg(long, global = true, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    pub(super) log_filter: String,
     /// What to do.
     #[command(subcommand)]
     pub(super) command: Command,
@@ -37,12 +43,6 @@ pub(super) struct RunArguments {
     /// A kubeconfig file. Without it the service account of the pod is used; KUBECONFIG is never read.
     #[arg(long)]
     pub(super) kubeconfig: Option<PathBuf>,
-    /// How log lines look.
-    #[arg(long, value_enum, default_value = "text", env = "SIDESTEP_LOG_FORMAT")]
-    pub(super) log_format: Format,
-    /// Which log lines are written, e.g. `info` or `warn,sidestep::operator=debug`.
-    #[arg(long, default_value = "info,kube_runtime=warn,kube_client=warn", env = "SIDESTEP_LOG")]
-    pub(super) log: String,
     /// End at once, as a crash would, at this point. For tests of recovery.
     #[arg(long, value_enum, hide = true)]
     pub(super) crash_at: Option<super::crash::Point>,

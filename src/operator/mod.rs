@@ -38,9 +38,10 @@ use crate::telemetry::log;
 /// Parses the arguments and runs.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let Arguments { log_format, log_filter, command } = Arguments::parse();
+    let result = match command {
         Command::Crds { output } => write_crds(&output),
-        Command::Run(arguments) => log::init(arguments.log_format, &arguments.log).map_err(Into::into).and_then(|()| run::run(&arguments)),
+        Command::Run(arguments) => log::init(log_format, &log_filter).map_err(Into::into).and_then(|()| run::run(&arguments)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

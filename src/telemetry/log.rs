@@ -49,9 +49,13 @@ pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
     .map_err(|_| InitError::Twice)
 }
 
-/// The Kubernetes client logs each failed request itself; whoever asked does so too, in a sentence. So it is silent unless the filter names it.
+/// What two libraries log unless the filter names them. The Kubernetes client logs each failed request itself; whoever asked does so too, in a sentence. kube's runtime wraps each reconcile
+/// in a span that would stand before every line.
+const QUIET: [(&str, &str); 2] = [("kube_client", "off"), ("kube_runtime", "warn")];
+
 fn with_defaults(filter: &str) -> String {
-    if filter.contains("kube_client") { filter.to_owned() } else { format!("{filter},kube_client=off") }
+    let quiet = QUIET.iter().filter(|(library, _)| !filter.contains(library)).map(|(library, level)| format!(",{library}={level}"));
+    filter.to_owned() + &quiet.collect::<String>()
 }
 
 #[cfg(test)]
@@ -59,9 +63,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kubernetes_client_is_silent_unless_it_is_named() {
-        assert_eq!(with_defaults("info"), "info,kube_client=off");
-        assert_eq!(with_defaults("info,kube_client=debug"), "info,kube_client=debug");
+    fn the_kubernetes_libraries_are_quiet_unless_they_are_named() {
+        assert_eq!(with_defaults("info"), "info,kube_client=off,kube_runtime=warn");
+        assert_eq!(with_defaults("info,kube_client=debug"), "info,kube_client=debug,kube_runtime=warn");
     }
 
     #[test]

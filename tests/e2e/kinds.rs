@@ -187,16 +187,16 @@ async fn the_operator_may_do_what_it_does_and_nothing_else() {
     let granted = granted(&plane.kubectl_as("sidestep-operator", None).client().await).await;
     let expected = [
         "openstackclouds: get list watch",
-        "openstackclouds/status: update patch",
+        "openstackclouds/status: patch",
         "quarantinepolicies: get list watch",
-        "quarantinepolicies/status: update patch",
+        "quarantinepolicies/status: patch",
         "hostalerts: get list watch",
-        "hostalerts/status: update patch",
+        "hostalerts/status: patch",
         "hostquarantines: get list watch create patch",
-        "hostquarantines/status: update patch",
+        "hostquarantines/status: patch",
         "hostquarantines/finalizers: update",
-        "migrationruns: get list watch create patch delete",
-        "migrationruns/status: update patch",
+        "migrationruns: get list watch create patch",
+        "migrationruns/status: patch",
         "secrets in sidestep-system: get list watch",
         "events.events.k8s.io in default: create patch",
     ];
