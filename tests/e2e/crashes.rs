@@ -1,10 +1,10 @@
 //! The operator ends at the worst moments, the cloud loses and breaks what it can: one record per attempt, no server lost, and the drain ends.
 
 use serde_json::json;
-use sidestep::api::HostQuarantine;
 use sidestep::api::condition::Kind;
 use sidestep::api::quarantine::{Phase, ResidentReason};
 use sidestep::api::run::{Outcome, RunPhase};
+use sidestep::api::{HostQuarantine, MigrationRun, OpenStackCloud};
 use sidestep::clock::Clock;
 use sidestep::simulator::VmState;
 use uuid::Uuid;
@@ -122,6 +122,7 @@ async fn a_kill_between_acceptance_and_cordon_is_made_up_for() {
 #[tokio::test]
 async fn a_lost_answer_and_a_late_record_are_no_failure() {
     let (world, servers) = without_sentinels().await;
+    world.simulator().fault(r#"{"method": "PUT", "path": "/os-services/", "answer": "lose_reply"}"#);
     world.simulator().fault(r#"{"method": "POST", "path": "/action", "answer": "lose_reply"}"#);
     world.simulator().knobs(&servers[0].to_string(), Some(r#"{"row_ms": 10000}"#));
     world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
@@ -169,6 +170,51 @@ async fn an_attempt_that_fails_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_server_that_no_host_can_take_is_a_resident_with_novas_own_words() {
+    let (world, servers) = without_sentinels().await;
+    for other in ["cmp-2", "cmp-3"] {
+        world.simulator().disable(other, "disk swap").await;
+    }
+    world.create::<HostQuarantine>("hunch", json!({"cloud": "lab", "host": "cmp-1", "mode": "Enforce", "migration": {"maxAttempts": 1}})).await;
+    let status = world.wait_for_phase("hunch", Phase::Blocked).await.status.unwrap();
+    assert_eq!(status.residents.len(), 4);
+    for resident in status.residents {
+        assert!(resident.reason == ResidentReason::AttemptsExhausted && resident.message.contains("No valid host"), "{resident:?}");
+    }
+    assert_eq!(world.simulator().moves_asked(servers.len()), Ok(()));
+}
+
+#[tokio::test]
+async fn a_server_that_an_attempt_leaves_in_error_is_a_resident_with_the_command_that_repairs_it() {
+    let (world, servers) = without_sentinels().await;
+    world.simulator().set(json!({"after_rollback": "error"})).await;
+    world.simulator().knobs(&servers[0].to_string(), Some(r#"{"fail": "during"}"#));
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    let status = world.wait_for_phase("hunch", Phase::Blocked).await.status.unwrap();
+    let [resident] = status.residents.as_slice() else { panic!("{:?}", status.residents) };
+    assert_eq!((resident.server.clone(), resident.reason), (servers[0].to_string(), ResidentReason::ErrorAfterAttempt));
+    assert!(resident.message.contains(&format!("openstack server set --state active {}", servers[0])), "{}", resident.message);
+    assert_eq!(world.simulator().migrations_of(servers[0]).len(), 1);
+    // Repaired, it is tried again.
+    world.simulator().knobs(&servers[0].to_string(), None);
+    world.simulator().cloud(|cloud| cloud.set_state(servers[0], VmState::Active)).unwrap();
+    world.wait_for_phase("hunch", Phase::Empty).await;
+}
+
+#[tokio::test]
+async fn while_the_source_does_not_report_nothing_is_asked_for() {
+    let (world, servers) = without_sentinels().await;
+    world.simulator().cloud(|cloud| cloud.set_host_up("cmp-1", false)).unwrap();
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    let waits = |run: &MigrationRun| condition_of(run, "Succeeded").is_some_and(|condition| condition.message.contains("SourceDown"));
+    world.wait_for_run_of("hunch", servers[0], "waits for the source", waits).await;
+    assert_eq!(world.simulator().moves_asked(0), Ok(()));
+    world.simulator().cloud(|cloud| cloud.set_host_up("cmp-1", true)).unwrap();
+    world.wait_for_phase("hunch", Phase::Empty).await;
+    each_server_left_by_one_request(&world, "hunch", &servers).await;
+}
+
+#[tokio::test]
 async fn a_cloud_that_is_away_for_20_s_in_mid_drain_uses_up_no_attempt() {
     let (world, servers) = without_sentinels().await;
     world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
@@ -176,10 +222,10 @@ async fn a_cloud_that_is_away_for_20_s_in_mid_drain_uses_up_no_attempt() {
     world.until("Nova copies", async || world.simulator().has_row("running")).await;
     world.simulator().fault(r#"{"answer": "reset", "seconds": 20}"#);
     world.simulator().knobs("host-cmp-1", None);
-    world.wait_for_condition::<sidestep::api::OpenStackCloud>("lab", "Ready", "False").await;
+    world.wait_for_condition::<OpenStackCloud>("lab", "Ready", "False").await;
     world.wait_for_phase("hunch", Phase::Empty).await;
     each_server_left_by_one_request(&world, "hunch", &servers).await;
-    world.wait_for_condition::<sidestep::api::OpenStackCloud>("lab", "Ready", "True").await;
+    world.wait_for_condition::<OpenStackCloud>("lab", "Ready", "True").await;
 }
 
 #[tokio::test]

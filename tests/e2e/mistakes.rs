@@ -6,8 +6,9 @@ use serde_json::json;
 use sidestep::api::alert::Decision;
 use sidestep::api::quarantine::Phase;
 use sidestep::api::{HostAlert, HostQuarantine, OpenStackCloud, QuarantinePolicy};
+use sidestep::simulator::VmState;
 
-use super::support::cloud::active;
+use super::support::cloud::{active, server};
 use super::support::control_plane::NAMESPACE;
 use super::support::world::{CLOUD, Setup, World, condition_of};
 
@@ -45,6 +46,16 @@ async fn a_wrong_secret_is_named_and_works_when_it_is_corrected() {
     world.create_secret(CLOUD, &good.replace("password: \"lab\"", "password: \"secret-typo\"")).await;
     cloud_says(&world, CLOUD, "AuthenticationFailed", &["does not accept the credential", "cloud `simulator`", "correct it in clouds.yaml"]).await;
     assert!(!world.printed("operator").contains("secret-typo"), "the password stands in the log");
+    world
+        .create_secret(
+            CLOUD,
+            &good
+                .replace("username: admin", "username: demo")
+                .replace("project_name: \"admin\"", "project_name: \"demo\"")
+                .replace("project_name: admin", "project_name: demo"),
+        )
+        .await;
+    cloud_says(&world, CLOUD, "NotAllProjects", &["user demo", "admin role"]).await;
 
     world.create_secret(CLOUD, &good).await;
     world.wait_for_condition::<OpenStackCloud>(CLOUD, "Ready", "True").await;
@@ -55,7 +66,7 @@ async fn a_wrong_secret_is_named_and_works_when_it_is_corrected() {
 #[tokio::test]
 async fn a_password_that_is_changed_in_the_midst_is_told_and_the_new_one_works() {
     let world = World::start(Setup::simulated(vec![active("a", "cmp-1")]).await.without_sentinels()).await;
-    world.simulator().set_password("changed").await;
+    world.simulator().set(json!({"password": "changed"})).await;
     world.simulator().revoke_tokens();
     cloud_says(&world, CLOUD, "AuthenticationFailed", &["put a valid credential into the Secret"]).await;
     world.create_secret(CLOUD, &world.cloud.clouds_yaml()).await;
@@ -83,6 +94,19 @@ async fn a_host_or_a_cloud_that_does_not_exist_is_named() {
     let ready = world.wait_for_condition::<HostQuarantine>("lost", "Ready", "False").await;
     assert!(ready.reason == "CloudNotFound" && ready.message.contains("there are: lab"), "{ready:?}");
     assert_eq!(world.simulator().writes(), []);
+}
+
+#[tokio::test]
+async fn a_second_quarantine_of_the_same_host_is_refused() {
+    let world = World::start(Setup::simulated(vec![server("off", "cmp-1", VmState::Shutoff)]).await.without_sentinels()).await;
+    world.quarantine_by_hand("first", "cmp-1", "Enforce").await;
+    world.wait_for_phase("first", Phase::Blocked).await;
+    world.quarantine_by_hand("second", "cmp-1", "Enforce").await;
+    world.wait_for_phase("second", Phase::Refused).await;
+    let ready = world.wait_for_condition::<HostQuarantine>("second", "Ready", "False").await;
+    assert!(ready.reason == "AnotherActive" && ready.message.contains("first"), "{ready:?}");
+    world.wait_for_event("second", "AnotherActive").await;
+    assert_eq!(world.simulator().service_writes().len(), 1);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use jiff::SignedDuration;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use sidestep::api::quarantine::{Phase, ResidentReason};
@@ -10,7 +11,7 @@ use sidestep::api::{HostQuarantine, MigrationRun, OpenStackCloud};
 use sidestep::simulator::VmState;
 
 use super::support::cloud::{active, four_servers, server};
-use super::support::world::{Setup, World};
+use super::support::world::{Setup, World, condition_of};
 
 #[tokio::test]
 async fn a_run_that_a_person_deletes_is_not_made_again_and_the_others_go_on() {
@@ -29,6 +30,41 @@ async fn a_run_that_a_person_deletes_is_not_made_again_and_the_others_go_on() {
     assert_eq!(residents, [(deleted.spec.server, ResidentReason::RunDeleted)]);
     assert_eq!((status.progress.unwrap().migrated, world.simulator().servers_on("cmp-1").len()), (3, 1));
     assert_eq!(world.simulator().moves_asked(3), Ok(()));
+}
+
+#[tokio::test]
+async fn deleting_in_mid_drain_starts_nothing_new_and_follows_what_runs() {
+    let world = World::start(Setup::simulated(four_servers()).await.without_sentinels()).await;
+    world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    world.until("two moves are asked for", async || world.simulator().moves_asked(2)).await;
+    world.delete::<HostQuarantine>("hunch").await;
+    let deleting = |quarantine: &HostQuarantine| condition_of(quarantine, "Ready").is_some_and(|ready| ready.reason == "Deleting");
+    let message = condition_of(&world.wait_for("hunch", "is being deleted", deleting).await, "Ready").unwrap().message;
+    assert!(message.contains("2 moves are followed to their end"), "{message}");
+    world.simulator().knobs("host-cmp-1", None);
+    world.wait_until_gone::<HostQuarantine>("hunch").await;
+    assert_eq!(world.simulator().rows_in("completed", 2), Ok(()));
+    assert_eq!((world.simulator().moves_asked(2), world.simulator().servers_on("cmp-1").len()), (Ok(()), 2));
+    assert!(!world.simulator().service("cmp-1").0, "the cordon stays");
+    // Its runs go with it.
+    let none = async || if world.all::<MigrationRun>().await.is_empty() { Ok(()) } else { Err("some are left".to_owned()) };
+    world.until("no run is left", none).await;
+}
+
+#[tokio::test]
+async fn a_host_that_somebody_else_enables_is_contested_and_never_called_empty() {
+    let world = World::start(Setup::simulated(four_servers()).await.without_sentinels()).await;
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    world.wait_for_phase("hunch", Phase::Empty).await;
+    world.simulator().enable("cmp-1").await;
+    let contested = world.wait_for_condition::<HostQuarantine>("hunch", "Contested", "True").await;
+    assert!(contested.message.contains("cmp-1") && contested.message.contains("release this object"), "{}", contested.message);
+    world.wait_for_phase("hunch", Phase::Blocked).await;
+    world.wait_for_event("hunch", "Contested").await;
+    world.release("hunch").await;
+    world.wait_for_phase("hunch", Phase::Released).await;
+    assert_eq!(world.simulator().service("cmp-1"), (true, None));
 }
 
 #[tokio::test]
@@ -65,18 +101,21 @@ async fn while_nothing_changes_nothing_is_written() {
     world.quarantine_by_hand("shown", "cmp-2", "Observe").await;
     world.wait_for_phase("hunch", Phase::Blocked).await;
     world.wait_for_phase("shown", Phase::Observed).await;
-    let looks = || world.simulator().requests().iter().filter(|request| request.path.contains("/os-services")).count();
-    let wait_for_looks = async |count: usize| {
-        let from = looks();
-        let seen = async || if looks() >= from + count { Ok(()) } else { Err(format!("{} looks", looks() - from)) };
-        world.until(&format!("the cloud was looked at {count} times"), seen).await;
-    };
-    // What the last change still had to say.
-    wait_for_looks(3).await;
+    // What the last change still had to say is said after three more looks.
+    wait_for_looks(&world, SignedDuration::from_secs(3)).await;
     let before = operator_writes(&world);
-    wait_for_looks(35).await;
+    assert!(!before.is_empty(), "the log has what was written until now");
+    wait_for_looks(&world, SignedDuration::from_secs(31)).await;
     let after = operator_writes(&world);
     assert_eq!(after[before.len()..], [] as [String; 0]);
+}
+
+/// Waits until the operator has gone on looking at the cloud for so long.
+async fn wait_for_looks(world: &World, how_long: SignedDuration) {
+    let last = || world.simulator().requests().iter().rfind(|request| request.path.contains("/os-services")).map(|request| request.at);
+    let from = last().unwrap();
+    let looked = async || last().map(|at| at.duration_since(from)).filter(|looked| *looked >= how_long).ok_or_else(|| format!("{:?}", last()));
+    world.until(&format!("the cloud was looked at for {how_long:?}"), looked).await;
 }
 
 /// What the operator wrote, as the API server recorded it.

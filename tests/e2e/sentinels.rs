@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use sidestep::api::HostAlert;
+use jiff::SignedDuration;
 use sidestep::api::alert::Decision;
 use sidestep::api::units::{Flow, Severity};
+use sidestep::api::{HostAlert, HostQuarantine};
+use sidestep::clock::Clock;
 
 use super::support::alert_line::AlertLine;
 use super::support::world::{Setup, World};
@@ -54,7 +56,7 @@ async fn a_file_that_is_renamed_and_made_anew_is_read_to_its_end_and_from_its_be
     let old = world.eve("cmp-1").with_extension("json.1");
     fs::rename(world.eve("cmp-1"), &old).unwrap();
     // Suricata writes on into the renamed file until it is told to reopen.
-    let late = AlertLine::at(sidestep::clock::Clock::system().now()).text();
+    let late = AlertLine::at(Clock::system().now()).text();
     fs::write(&old, fs::read_to_string(&old).unwrap() + &late).unwrap();
     wait_for_count(&world, 2).await;
     world.alert("cmp-1");
@@ -72,9 +74,9 @@ async fn a_line_that_cannot_be_read_is_told_and_the_next_one_is_read() {
 }
 
 #[tokio::test]
-async fn two_attackers_are_two_series_and_a_weak_alert_triggers_nothing() {
+async fn each_attacker_is_a_series_of_its_own_and_a_weak_alert_triggers_nothing() {
     let world = World::start(Setup::simulated(Vec::new()).await.sentinel_on("cmp-1")).await;
-    let weak = AlertLine { priority: 3, source: "192.0.2.1", ..AlertLine::at(sidestep::clock::Clock::system().now()) };
+    let weak = AlertLine { priority: 3, source: "192.0.2.1", ..AlertLine::at(Clock::system().now()) };
     world.append("cmp-1", &weak.text());
     let decided = |alert: &HostAlert| alert.status.as_ref().is_some_and(|status| status.decision.is_some());
     let alert = world.wait_for("cmp-1-00", "is decided on", decided).await;
@@ -82,4 +84,25 @@ async fn two_attackers_are_two_series_and_a_weak_alert_triggers_nothing() {
     world.alert("cmp-1");
     let alert = world.wait_for("cmp-1-01", "is decided on", decided).await;
     assert_eq!((alert.spec.subject.as_str(), alert.status.unwrap().decision), ("192.0.2.66", Some(Decision::Quarantined)));
+    let third = AlertLine { source: "192.0.2.77", ..AlertLine::at(Clock::system().now()) };
+    world.append("cmp-1", &third.text());
+    let alert = world.wait_for("cmp-1-02", "is decided on", decided).await;
+    assert_eq!(alert.status.unwrap().decision, Some(Decision::AlreadyQuarantined));
+}
+
+#[tokio::test]
+async fn a_backlog_that_is_older_than_the_policy_allows_triggers_nothing() {
+    let mut world = World::start(Setup::simulated(Vec::new()).await.sentinel_on("cmp-1")).await;
+    world.append("cmp-1", &AlertLine { priority: 3, source: "192.0.2.1", ..AlertLine::at(Clock::system().now()) }.text());
+    wait_for_count(&world, 1).await;
+    let checkpoint = world.state("cmp-1").join("checkpoint.json");
+    world.until("the position is saved", async || checkpoint.exists().then_some(()).ok_or_else(|| "no checkpoint".to_owned())).await;
+    world.kill_sentinel("cmp-1");
+    let old = Clock::system().now().checked_sub(SignedDuration::from_mins(20)).unwrap();
+    world.append("cmp-1", &AlertLine::at(old).text());
+    world.start_sentinel("cmp-1");
+    let decided = |alert: &HostAlert| alert.status.as_ref().is_some_and(|status| status.decision.is_some());
+    let status = world.wait_for("cmp-1-01", "is decided on", decided).await.status.unwrap();
+    assert_eq!(status.decision, Some(Decision::Stale), "{:?}", status.message);
+    assert!(world.all::<HostQuarantine>().await.is_empty());
 }

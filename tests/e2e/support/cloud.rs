@@ -1,6 +1,6 @@
 //! The cloud of a story: the simulator in this process, or a real Nova that a script has started.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sidestep::simulator::{HttpFault, Knobs, Migration, Request, ServerSettings, Settings, Simulator, VmState};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
@@ -122,14 +122,23 @@ impl Simulated {
         writes.filter_map(|request| request.path.split_once("/os-services/").map(|(_, id)| id.to_owned())).collect()
     }
 
-    /// Changes the password of the users.
-    pub(crate) async fn set_password(&self, password: &str) {
-        let put = http().put(self.url().join("admin/settings").unwrap()).json(&json!({"password": password}));
+    /// Changes settings, by name.
+    pub(crate) async fn set(&self, settings: Value) {
+        let put = http().put(self.url().join("admin/settings").unwrap()).json(&settings);
         put.send().await.unwrap().error_for_status().unwrap();
     }
 
     /// Takes a host out of service as an operator of the cloud does.
     pub(crate) async fn disable(&self, host: &str, reason: &str) {
+        self.change_service(host, json!({"status": "disabled", "disabled_reason": reason})).await;
+    }
+
+    /// Puts a host into service as an operator of the cloud does.
+    pub(crate) async fn enable(&self, host: &str) {
+        self.change_service(host, json!({"status": "enabled"})).await;
+    }
+
+    async fn change_service(&self, host: &str, change: Value) {
         let client = http();
         let url = |path: &str| self.url().join(path).unwrap();
         let user = json!({"name": "admin", "password": "lab", "domain": {"name": "Default"}});
@@ -139,7 +148,7 @@ impl Simulated {
         let token = answer.headers()["x-subject-token"].clone();
         let id = self.cloud(|cloud| cloud.host(host).map(|host| host.service_id)).unwrap();
         let put = client.put(url(&format!("compute/v2.1/os-services/{id}"))).header("x-auth-token", token).header("openstack-api-version", "compute 2.96");
-        put.json(&json!({"status": "disabled", "disabled_reason": reason})).send().await.unwrap().error_for_status().unwrap();
+        put.json(&change).send().await.unwrap().error_for_status().unwrap();
     }
 
     /// The host of a server, while it exists.

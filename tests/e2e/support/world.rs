@@ -367,12 +367,17 @@ impl World {
 
     /// Starts the sentinel of a node; it goes on from its checkpoint where it has one.
     pub(crate) fn start_sentinel(&mut self, node: &str) {
-        let state = self.folder.path().join(format!("state-{node}"));
+        let state = self.state(node);
         create_dir_all(&state).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidestep-sentinel"));
         command.args(["run", "--node", node, "--eve"]).arg(self.eve(node)).arg("--state-dir").arg(state);
         command.arg("--kubeconfig").arg(self.plane.credential("sidestep-sentinel", Some(node)));
         self.sentinels.insert(node.to_owned(), Program::start(&mut command, &self.folder.path().join(format!("sentinel-{node}.log"))));
+    }
+
+    /// Where the sentinel of a node keeps its position.
+    pub(crate) fn state(&self, node: &str) -> PathBuf {
+        self.folder.path().join(format!("state-{node}"))
     }
 
     /// Ends a sentinel as `kill -9` does.
