@@ -74,6 +74,9 @@ async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop) -> Result<(
     let from = checkpoint.as_ref().map(|checkpoint| (&checkpoint.position, checkpoint.saved_at));
     let (tailer, start) = Tailer::start(&command.eve, from, clock.monotonic())?;
     announce(command, &start);
+    if checkpoint.is_none() {
+        keep_beginning(&state, &tailer, clock);
+    }
     let known = tokio::select! {
         known = read_slots(&reporter) => known,
         () = stop.asked() => return Ok(()),
@@ -89,6 +92,14 @@ async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop) -> Result<(
     sentinel.run(&mut stop).await;
     sentinel.say_farewell().await;
     Ok(())
+}
+
+/// Saves where reading begins when nothing was saved before: a sentinel that is killed before the API server has answered must not begin later, at the end of what was written meanwhile.
+fn keep_beginning(state: &StateFolder, tailer: &Tailer, clock: &Clock) {
+    let Some(position) = tailer.position(tailer.passed()) else { return };
+    if let Err(error) = state.save(&Checkpoint::new(clock.now(), position, Vec::new())) {
+        tracing::warn!("{:#}. Should the sentinel end before it can be saved, reading begins at the end of the file", anyhow::Error::from(error));
+    }
 }
 
 fn load(state: &StateFolder) -> Option<Checkpoint> {
@@ -337,5 +348,25 @@ impl Sentinel<'_> {
                 "Stopped before the API server took everything; the rest is read again at the next start"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_reading_begins_is_kept_before_the_api_server_answers() {
+        let folder = tempfile::tempdir().unwrap();
+        let eve = folder.path().join("eve.json");
+        std::fs::write(&eve, "{\"event_type\":\"stats\"}\n").unwrap();
+        let state = StateFolder::open(&folder.path().join("state")).unwrap();
+        let clock = Clock::manual("2026-11-25T10:00:00Z".parse().unwrap());
+        let (tailer, _) = Tailer::start(&eve, None, clock.monotonic()).unwrap();
+        keep_beginning(&state, &tailer, &clock);
+        let kept = state.load().unwrap().unwrap();
+        std::fs::write(&eve, "{\"event_type\":\"stats\"}\n{\"event_type\":\"flow\"}\n").unwrap();
+        let (_, start) = Tailer::start(&eve, Some((&kept.position, kept.saved_at)), clock.monotonic()).unwrap();
+        assert!(matches!(start, Start::Resumed { offset: 23, files: 1 }), "{start:?}");
     }
 }
