@@ -12,6 +12,9 @@ case $CACHE in /*) ;; *) CACHE=$PWD/$CACHE ;; esac
 # Whose end makes a run superfluous (see sweep): the process named by the caller, else the one that called the script.
 OWNER=${SIDESTEP_OWNER_PID:-$PPID}
 
+# forget_proxies: for what runs from here on, which talks on loopback alone, where no proxy can help. Downloads come before.
+forget_proxies() { unset http_proxy https_proxy all_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY; }
+
 say() { printf '%s\n' "$*" >&2; }
 
 die() {
