@@ -170,7 +170,7 @@ reserve_port() {
 release_ports() {
   local file
   for file in "$CACHE"/port/*; do
-    if [ -f "$file" ] && [ "$(cat "$file")" = "$RUN" ]; then rm -f "$file"; fi
+    if [ "$(cat "$file" 2>/dev/null)" = "$RUN" ]; then rm -f "$file"; fi
   done
 }
 
