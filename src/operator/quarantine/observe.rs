@@ -119,11 +119,11 @@ async fn look(context: &Context, quarantine: &HostQuarantine, host: &HostName, a
     }
 }
 
-/// Before the host is asked to be disabled, and when it is given back, its servers do not matter, and listing them would only delay that. The service row is read anew: what stands in it is
-/// what release gives back, and what nobody else's write may be overwritten by.
+/// Before the host is seen to be disabled, and when it is given back, its servers do not matter, and listing them would only delay that: the drain needs a list begun afterwards. The service
+/// row is read anew: what stands in it is what release gives back, and what nobody else's write may be overwritten by.
 fn only_the_service_matters(quarantine: &HostQuarantine) -> bool {
     let releasing = quarantine.spec.release.requested;
-    quarantine.spec.mode == Mode::Enforce && (releasing || moment(quarantine, TimelineEvent::CordonRequested).is_none())
+    quarantine.spec.mode == Mode::Enforce && (releasing || moment(quarantine, TimelineEvent::CordonVerified).is_none())
 }
 
 /// A look begun before the cordon was verified says nothing about what happened since.
@@ -193,4 +193,28 @@ pub(super) fn is_accepted(quarantine: &HostQuarantine) -> bool {
 /// Whether the object was given back: nothing more is done about it.
 pub(super) fn is_released(quarantine: &HostQuarantine) -> bool {
     quarantine.status.as_ref().is_some_and(|status| is_true(&status.conditions, Kind::Released))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn quarantine(mode: &str, last: &str, release: bool) -> HostQuarantine {
+        let spec = serde_json::from_value(json!({"cloud": "c", "host": "h", "mode": mode, "release": {"requested": release}})).unwrap();
+        let timeline = json!([{"event": last, "time": "2026-03-02T08:15:04.000000Z", "clock": "Operator"}]);
+        let mut quarantine = HostQuarantine::new("q", spec);
+        quarantine.status = serde_json::from_value(json!({"timeline": timeline})).unwrap();
+        quarantine
+    }
+
+    #[test]
+    fn servers_are_listed_from_the_verified_cordon_to_the_release() {
+        let needs_no_list = |mode, last| only_the_service_matters(&quarantine(mode, last, false));
+        assert!(needs_no_list("Enforce", "decided") && needs_no_list("Enforce", "cordonRequested"));
+        assert!(!needs_no_list("Enforce", "cordonVerified"));
+        assert!(!needs_no_list("Observe", "decided"));
+        assert!(only_the_service_matters(&quarantine("Enforce", "cordonVerified", true)));
+    }
 }
