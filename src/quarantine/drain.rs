@@ -124,6 +124,8 @@ pub(super) fn need(server: &Server, runs: &[RunFacts], listed_at: Timestamp, clo
         }
     };
     match &run.state {
+        // Its run has asked for it before, and says in a moment what came of that.
+        RunState::Pending if run.first_intent.is_some() && server.status == ServerStatus::Error => Need::Waiting,
         RunState::Pending => match fresh(server, run.ordinal, closed) {
             Need::Run(_) => Need::Waiting,
             other => other,

@@ -275,6 +275,18 @@ fn a_failed_run_is_a_resident_with_novas_reason() {
 }
 
 #[test]
+fn a_server_in_error_waits_for_the_verdict_of_the_run_that_asked_for_it() {
+    let mut world = World::new().with_servers(vec![server(1, "ERROR")]);
+    world.steps(2);
+    assert_eq!(world.status.residents[0].reason, ResidentReason::ServerInError);
+    world.run(1, RunState::Pending);
+    world.runs[0].first_intent = Some(at(1));
+    world.step();
+    world.assert_phase(Phase::Draining);
+    assert!(world.status.residents.is_empty());
+}
+
+#[test]
 fn a_server_that_somebody_repaired_is_tried_again() {
     let mut world = World::new().with_servers(vec![server(1, "ERROR")]);
     world.steps(2);

@@ -277,3 +277,13 @@ fn counters_that_arrive_with_the_end_are_kept() {
     let next = decide(&run(), &open(), &seen, at(9));
     assert_eq!(next.status.measured.unwrap().transferred_bytes.unwrap().memory, Some(60));
 }
+
+#[test]
+fn a_server_that_turns_to_error_after_its_attempt_has_ended_is_not_tried_again() {
+    let ended = decide(&run(), &open(), &with_rows(on_source(), vec![row(8, "failed")]), at(5));
+    assert_phase(&ended, RunPhase::Waiting);
+    let error = Observation { server: ServerSight::OnSource(server("cmp-1", "ERROR", None)), ..on_source() };
+    let next = decide(&run(), &ended.status, &error, at(6));
+    assert_eq!(reason(&next), "ErrorAfterAttempt");
+    assert!(find(&next.status.conditions, Kind::Stalled).unwrap().message.contains("openstack server set --state active"));
+}
