@@ -260,14 +260,14 @@ impl Draft<'_> {
             }
             ServerSight::OnSource(server) => server,
         };
+        if server.status == ServerStatus::Error && server.task_state.is_none() && !self.status.attempts.is_empty() {
+            // Nova can call a server ERROR a moment after its record has ended.
+            return self.after_failure(server);
+        }
         match &seen.standing {
             Standing::Over(why) => return self.superseded(why),
             Standing::Holds(why) => return self.hold(why),
             Standing::Permits => {}
-        }
-        if server.status == ServerStatus::Error && server.task_state.is_none() && !self.status.attempts.is_empty() {
-            // Nova can call a server ERROR a moment after its record has ended.
-            return self.after_failure(server);
         }
         if !is_movable(server) {
             let task = server.task_state.as_deref().unwrap_or("none");
