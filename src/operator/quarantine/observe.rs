@@ -112,6 +112,10 @@ async fn look(context: &Context, quarantine: &HostQuarantine, host: &HostName, a
     if let Some(view) = live.inventory.host(host).filter(|view| !anew && !writes_next && is_newer_than_the_cordon(quarantine, view)) {
         return Ok((live, view));
     }
+    if quarantine.spec.mode == Mode::Enforce && !writes_next && moment(quarantine, TimelineEvent::Planned).is_none() {
+        // The runs that come of this look are decided on the poller's, which is so begun meanwhile and not after it.
+        live.inventory.watch_host(host);
+    }
     let view = if writes_next { service_view(context, &live, host).await } else { whole_view(&live, host).await };
     match view {
         Ok(view) => Ok((live, Arc::new(view))),
