@@ -82,6 +82,8 @@ async fn a_kill_in_mid_copy_asks_for_nothing_twice() {
     let (mut world, servers) = without_sentinels().await;
     world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
     world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    // As many as the limits allow: a third intent, which the kill could leave without its request, is not written before one of them has ended.
+    world.until("two moves are asked for", async || world.simulator().moves_asked(2)).await;
     world.until("Nova copies", async || world.simulator().has_row("running")).await;
     world.kill_operator();
     world.start_operator(&[]);
