@@ -11,14 +11,14 @@ use kube::runtime::reflector::Store;
 /// An object as it is watched.
 pub type Guarded<K> = DeserializeGuard<K>;
 
-/// All objects of a store that parse.
+/// All objects of a store that parse. The others are named in the log when they are reconciled.
 #[must_use]
 pub fn all<K>(store: &Store<Guarded<K>>) -> Vec<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug,
     <Guarded<K> as Resource>::DynamicType: Eq + Hash + Clone + Default,
 {
-    store.state().iter().filter_map(|object| valid(object)).cloned().collect()
+    store.state().iter().filter_map(|object| object.0.as_ref().ok()).cloned().collect()
 }
 
 /// The object, if it parses; otherwise its name goes into the log.

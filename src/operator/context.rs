@@ -73,6 +73,9 @@ pub(super) struct Unusable {
     pub(super) message: String,
 }
 
+/// How long a failed reconcile of an object is not warned about again.
+const WARNING_PAUSE: Duration = Duration::from_secs(10);
+
 /// Shared by all controllers.
 pub(super) struct Context {
     pub(super) client: Client,
@@ -93,6 +96,8 @@ pub(super) struct Context {
     wake_counts: Mutex<HashMap<String, u64>>,
     /// By alert: the series and seq of events that joined a quarantine and must not be decided on again.
     joined: Mutex<HashMap<String, (String, i64)>>,
+    /// By kind and name: when a failed reconcile was last warned about (monotonic).
+    warnings: Mutex<HashMap<String, Duration>>,
     /// By run: when its status was last written (monotonic).
     progress_writes: Mutex<HashMap<String, Duration>>,
     /// By cloud: whose turn it is to be accepted.
@@ -119,6 +124,7 @@ impl Context {
             memories: Mutex::default(),
             rests: Mutex::default(),
             wake_counts: Mutex::default(),
+            warnings: Mutex::default(),
             joined: Mutex::default(),
             acceptances: Mutex::default(),
             accepted: Mutex::default(),
@@ -197,6 +203,19 @@ impl Context {
     /// How often the object with this UID was woken.
     pub(super) fn wakes_of(&self, uid: &str) -> u64 {
         lock(&self.wake_counts).get(uid).copied().unwrap_or_default()
+    }
+
+    /// Whether a failed reconcile of this object is worth a warning: not when there was one within [`WARNING_PAUSE`].
+    pub(super) fn may_warn(&self, kind: &str, name: &str) -> bool {
+        let now = self.clock.monotonic();
+        let mut warnings = lock(&self.warnings);
+        warnings.retain(|_, at| now.saturating_sub(*at) < WARNING_PAUSE);
+        let key = format!("{kind} {name}");
+        let first = !warnings.contains_key(&key);
+        if first {
+            warnings.insert(key, now);
+        }
+        first
     }
 
     /// Whether the progress of a run may be written again.

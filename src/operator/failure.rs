@@ -33,13 +33,18 @@ impl Failure {
         move |source| Self::Kubernetes { what, source: Box::new(source) }
     }
 
-    /// When to try again: at once where the object only changed under our hands, after a pause otherwise.
-    pub(super) fn retry(&self, kind: &str, name: &str) -> Action {
+    /// When to try again: at once where the object only changed under our hands, after a pause otherwise. `quiet` says that the same was logged a moment ago: while the API server is away each look of
+    /// a poller brings another try.
+    pub(super) fn retry(&self, kind: &str, name: &str, quiet: bool) -> Action {
         if matches!(self, Self::Status(StatusError::Conflict { .. })) {
             tracing::debug!(kind, name, "The object changed while it was looked at; looking again.");
             return Action::requeue(Duration::from_millis(50));
         }
-        tracing::warn!(kind, name, error = %chain(self), "A reconcile did not finish and is tried again in 2 s.");
+        if quiet {
+            tracing::debug!(kind, name, error = %chain(self), "A reconcile did not finish again.");
+        } else {
+            tracing::warn!(kind, name, error = %chain(self), "A reconcile did not finish and is tried again.");
+        }
         Action::requeue(Duration::from_secs(2))
     }
 }

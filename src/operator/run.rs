@@ -219,10 +219,10 @@ where
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]
-fn retry<K: kube::Resource<DynamicType = ()>>(object: Arc<Guarded<K>>, failure: &Failure, _: Arc<Context>) -> controller::Action {
+fn retry<K: kube::Resource<DynamicType = ()>>(object: Arc<Guarded<K>>, failure: &Failure, context: Arc<Context>) -> controller::Action {
     let name = kube::Resource::meta(&*object).name.clone().unwrap_or_default();
     let kind = K::kind(&());
-    failure.retry(&kind, &name)
+    failure.retry(&kind, &name, !context.may_warn(&kind, &name))
 }
 
 /// References to every object of a store.
