@@ -208,7 +208,9 @@ marked() { grep -lzxF "SIDESTEP_RUN_DIR=$RUN" /proc/[0-9]*/environ 2>/dev/null |
 # alive NAME: true if the named process runs.
 alive() {
   local pid
-  pid=$(cat "$RUN/pid/$1" 2>/dev/null) && ours "$pid"
+  pid=$(cat "$RUN/pid/$1" 2>/dev/null) || return 1
+  # A process that becomes another program (exec) shows no environment for a moment: so a no is asked again.
+  ours "$pid" || { [ -e "/proc/$pid" ] && sleep 0.05 && ours "$pid"; }
 }
 
 # signal NAME SIGNAL: sends a signal to the named process.
