@@ -4,18 +4,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::telemetry::log::Format;
+use crate::telemetry::log::LogArguments;
 
 /// Takes attacked OpenStack compute hosts out of service and live-migrates their servers away.
 #[derive(Debug, Parser)]
 #[command(name = "sidestep-operator", version, arg_required_else_help = true)]
 pub(super) struct Arguments {
-    /// How log lines on standard error look.
-    #[arg(long, global = true, value_enum, default_value_t)]
-    pub(super) log_format: Format,
-    /// Which log lines are written: a level, or a list such as sidestep=debug,warn.
-    #[arg(long, global = true, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
-    pub(super) log_filter: String,
+    #[command(flatten)]
+    pub(super) log: LogArguments,
     /// What to do.
     #[command(subcommand)]
     pub(super) command: Command,

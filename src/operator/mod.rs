@@ -33,15 +33,15 @@ use clap::Parser as _;
 
 use self::args::{Arguments, Command};
 use crate::api;
-use crate::telemetry::log;
+use crate::telemetry::log::init;
 
 /// Parses the arguments and runs.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Arguments { log_format, log_filter, command } = Arguments::parse();
+    let Arguments { log, command } = Arguments::parse();
     let result = match command {
         Command::Crds { output } => write_crds(&output),
-        Command::Run(arguments) => log::init(log_format, &log_filter).map_err(Into::into).and_then(|()| run::run(&arguments)),
+        Command::Run(arguments) => init(&log).map_err(Into::into).and_then(|()| run::run(&arguments)),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

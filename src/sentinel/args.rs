@@ -6,19 +6,14 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::alert::parse::Format;
-use crate::telemetry::log;
+use crate::telemetry::log::LogArguments;
 
 /// Follows a sensor's alert file on a compute host and reports what it says to Kubernetes.
 #[derive(Debug, Parser)]
 #[command(name = "sidestep-sentinel", version, max_term_width = 110)]
 pub(super) struct Arguments {
-    /// How log lines on standard error look.
-    #[arg(long, global = true, value_enum, default_value = "text")]
-    pub(super) log_format: log::Format,
-
-    /// Which log lines are written: a level, or a list such as sidestep=debug,warn.
-    #[arg(long, global = true, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
-    pub(super) log_filter: String,
+    #[command(flatten)]
+    pub(super) log: LogArguments,
 
     #[command(subcommand)]
     pub(super) command: Command,

@@ -20,7 +20,7 @@ use args::{Arguments, Command};
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(error) = log::init(arguments.log_format, &arguments.log_filter) {
+    if let Err(error) = log::init(&arguments.log) {
         eprintln!("sidestep-sentinel: {:#}", anyhow::Error::from(error));
         return ExitCode::FAILURE;
     }

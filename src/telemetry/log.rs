@@ -5,7 +5,7 @@
 
 use std::io::{self, IsTerminal};
 
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
@@ -17,6 +17,17 @@ pub enum Format {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// The flags of both programs that say how they log.
+#[derive(Args, Clone, Debug)]
+pub struct LogArguments {
+    /// How log lines on standard error look.
+    #[arg(long = "log-format", global = true, value_enum, default_value_t)]
+    pub format: Format,
+    /// Which log lines are written: a level, or a list such as sidestep=debug,warn.
+    #[arg(long = "log-filter", global = true, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    pub filter: String,
 }
 
 /// Why the log could not be set up.
@@ -35,12 +46,12 @@ pub enum InitError {
     Twice,
 }
 
-/// Starts the log of this process; call it once, from the program's main function. `filter` is in the form of `RUST_LOG`, e.g. `info` or `sidestep=debug,warn`.
+/// Starts the log of this process; call it once, from the program's main function. The filter is in the form of `RUST_LOG`.
 ///
 /// # Errors
 /// When the filter does not parse, or on a second call.
-pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
-    let directives = EnvFilter::try_new(with_defaults(filter)).map_err(|source| InitError::Filter { filter: filter.to_owned(), source })?;
+pub fn init(LogArguments { format, filter }: &LogArguments) -> Result<(), InitError> {
+    let directives = EnvFilter::try_new(with_defaults(filter)).map_err(|source| InitError::Filter { filter: filter.clone(), source })?;
     let base = tracing_subscriber::fmt().with_env_filter(directives).with_writer(io::stderr).with_target(false);
     match format {
         Format::Text => base.with_ansi(io::stderr().is_terminal()).try_init(),
@@ -70,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_wrong_filter_is_named() {
-        let error = init(Format::Text, "sidestep=loud").unwrap_err();
+        let error = init(&LogArguments { format: Format::Text, filter: "sidestep=loud".into() }).unwrap_err();
         assert!(error.to_string().contains("sidestep=loud"), "{error}");
     }
 }
