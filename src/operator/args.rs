@@ -43,3 +43,18 @@ pub(super) struct RunArguments {
     #[arg(long, value_enum, hide = true)]
     pub(super) crash_at: Option<super::crash::Point>,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_of_the_log_and_of_the_commands_do_not_collide() {
+        Arguments::command().debug_assert();
+        for line in ["sidestep-operator run --namespace n --log-format json", "sidestep-operator crds --output crds"] {
+            Arguments::try_parse_from(line.split(' ')).unwrap();
+        }
+    }
+}

@@ -1,6 +1,7 @@
 //! Start and stop of the operator: the watches, the controllers, and their end.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{Stream, StreamExt as _};
@@ -75,9 +76,19 @@ async fn serve(client: Client, arguments: &RunArguments, stop: &CancellationToke
         () = controllers => {}
         () = watches => {}
         () = secrets_changed => {}
+        () = patience(stop) => tracing::warn!("What was under way did not end in time; ending all the same."),
     }
     context.tasks.close();
 }
+
+/// Ends a while after the operator was asked to end: what waits for an API server or a cloud that is away must not hold it up.
+async fn patience(stop: &CancellationToken) {
+    stop.cancelled().await;
+    tokio::time::sleep(STOP_PATIENCE).await;
+}
+
+/// How long the operator waits, once asked to end, for what is being reconciled; less than the 30 s that Kubernetes gives a pod.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// One watch per kind.
 struct Feeds {
@@ -272,4 +283,18 @@ fn watch_secrets(changes: impl Stream<Item = Arc<Secret>> + Send, context: &Arc<
         }
         std::future::ready(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_ends_holds_up_the_end_for_ten_seconds_only() {
+        let stop = CancellationToken::new();
+        let day = Duration::from_secs(86_400);
+        assert!(tokio::time::timeout(day, patience(&stop)).await.is_err(), "nobody asked it to end");
+        stop.cancel();
+        assert!(tokio::time::timeout(STOP_PATIENCE + Duration::from_secs(1), patience(&stop)).await.is_ok());
+    }
 }

@@ -55,3 +55,22 @@ pub(super) struct ParseCommand {
     /// The file; - is standard input.
     pub(super) file: PathBuf,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_flags_of_the_log_and_of_the_commands_do_not_collide() {
+        Arguments::command().debug_assert();
+        for line in [
+            "sidestep-sentinel --log-format json parse --format suricata_eve -",
+            "sidestep-sentinel parse --format suricata_eve --log-filter debug -",
+            "sidestep-sentinel run --node n --eve f",
+        ] {
+            Arguments::try_parse_from(line.split(' ')).unwrap();
+        }
+    }
+}

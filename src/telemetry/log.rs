@@ -19,15 +19,15 @@ pub enum Format {
     Json,
 }
 
-/// The flags of both programs that say how they log.
+/// The flags of both programs that say how they log. Their names begin with `log`, since they must not be those of a command's own.
 #[derive(Args, Clone, Debug)]
 pub struct LogArguments {
     /// How log lines on standard error look.
-    #[arg(long = "log-format", global = true, value_enum, default_value_t)]
-    pub format: Format,
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub log_format: Format,
     /// Which log lines are written: a level, or a list such as sidestep=debug,warn.
-    #[arg(long = "log-filter", global = true, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
-    pub filter: String,
+    #[arg(long, global = true, env = "RUST_LOG", default_value = "info", value_name = "FILTER")]
+    pub log_filter: String,
 }
 
 /// Why the log could not be set up.
@@ -50,10 +50,10 @@ pub enum InitError {
 ///
 /// # Errors
 /// When the filter does not parse, or on a second call.
-pub fn init(LogArguments { format, filter }: &LogArguments) -> Result<(), InitError> {
-    let directives = EnvFilter::try_new(with_defaults(filter)).map_err(|source| InitError::Filter { filter: filter.clone(), source })?;
+pub fn init(LogArguments { log_format, log_filter }: &LogArguments) -> Result<(), InitError> {
+    let directives = EnvFilter::try_new(with_defaults(log_filter)).map_err(|source| InitError::Filter { filter: log_filter.clone(), source })?;
     let base = tracing_subscriber::fmt().with_env_filter(directives).with_writer(io::stderr).with_target(false);
-    match format {
+    match log_format {
         Format::Text => base.with_ansi(io::stderr().is_terminal()).try_init(),
         Format::Json => base.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init(),
     }
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_wrong_filter_is_named() {
-        let error = init(&LogArguments { format: Format::Text, filter: "sidestep=loud".into() }).unwrap_err();
+        let error = init(&LogArguments { log_format: Format::Text, log_filter: "sidestep=loud".into() }).unwrap_err();
         assert!(error.to_string().contains("sidestep=loud"), "{error}");
     }
 }
