@@ -1,7 +1,8 @@
-//! Talking to the Kubernetes API server: the client, status writes, Events, and reading objects that may not parse.
+//! Talking to the Kubernetes API server: the client, status writes, finalizers, Events, and reading objects that may not parse.
 
 pub mod client;
 pub mod event;
+pub mod finalizer;
 pub mod guard;
 pub mod status;
 

@@ -4,19 +4,18 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kube::ResourceExt as _;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::PostParams;
 use kube::core::object::HasSpec as _;
 use kube::runtime::controller::Action;
-use serde_json::json;
 
 use super::observe::{Seen, is_released};
 use crate::api::units::Mode;
 use crate::api::{FINALIZER, HostQuarantine, MigrationRun, MigrationRunSpec};
 use crate::gate;
 use crate::inventory::{HostName, ServiceId};
-use crate::kubernetes::answer;
 use crate::kubernetes::event::Tone;
 use crate::kubernetes::status::FIELD_MANAGER;
+use crate::kubernetes::{answer, finalizer};
 use crate::openstack::{CloudControl, Fault};
 use crate::operator::context::Context;
 use crate::operator::failure::Failure;
@@ -39,11 +38,8 @@ pub(super) async fn hold(context: &Context, quarantine: HostQuarantine) -> Resul
 }
 
 async fn set_finalizers(context: &Context, quarantine: &HostQuarantine, finalizers: &[String]) -> Result<HostQuarantine, Failure> {
-    let name = quarantine.name_any();
-    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": quarantine.metadata.resource_version}});
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let api = context.api::<HostQuarantine>();
-    answer(api.patch(&name, &params, &Patch::Merge(&patch))).await.map_err(Failure::kubernetes(format!("change the finalizers of HostQuarantine {name}")))
+    let failed = Failure::kubernetes(format!("change the finalizers of HostQuarantine {}", quarantine.name_any()));
+    finalizer::set(&context.api(), quarantine, finalizers).await.map_err(failed)
 }
 
 /// Carries out the actions in their order.

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::ResourceExt as _;
-use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
-use serde_json::json;
 
 use super::observe::{Seen, owner};
 use super::report;
@@ -15,8 +13,7 @@ use crate::api::run::{MigrationRunStatus, Outcome};
 use crate::api::units::Mode;
 use crate::api::{FINALIZER, MigrationRun};
 use crate::gate;
-use crate::kubernetes;
-use crate::kubernetes::status::{self, FIELD_MANAGER};
+use crate::kubernetes::{finalizer, status};
 use crate::migration::open_attempt;
 use crate::openstack::{CloudControl, Fault, FaultKind, PostOutcome};
 use crate::operator::cloud;
@@ -107,11 +104,8 @@ pub(super) async fn let_go(context: &Context, run: &MigrationRun) -> Result<Acti
         return Ok(Action::requeue(Duration::from_secs(30)));
     }
     let name = run.name_any();
-    let finalizers: Vec<&String> = run.finalizers().iter().filter(|name| *name != FINALIZER).collect();
-    let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": run.metadata.resource_version}});
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    let api = context.api::<MigrationRun>();
-    match kubernetes::answer(api.patch(&name, &params, &Patch::Merge(&patch))).await {
+    let finalizers: Vec<String> = run.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
+    match finalizer::set(&context.api(), run, &finalizers).await {
         Ok(_) => Ok(Action::await_change()),
         Err(kube::Error::Api(refusal)) if refusal.code == 404 => Ok(Action::await_change()),
         Err(error) => Err(Failure::kubernetes(format!("change the finalizers of MigrationRun {name}"))(error)),
