@@ -97,7 +97,7 @@ pub struct Memory {
     pub first_empty: Option<Timestamp>,
     /// Since when nothing but allocations is left.
     pub allocations_since: Option<Timestamp>,
-    /// How long the cloud could not be asked since the cordon.
+    /// How long the cloud could not be asked since this object was first looked at.
     pub lost: Duration,
     /// The last moment at which the cloud could not be asked.
     pub unusable_at: Option<Timestamp>,

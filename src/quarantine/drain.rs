@@ -172,7 +172,7 @@ fn fresh(server: &Server, ordinal: u32, closed: bool) -> Need {
         (ServerStatus::Active | ServerStatus::Paused | ServerStatus::Migrating, _) => Need::Waiting,
         (ServerStatus::Error, _) => Need::Resident(
             ResidentReason::ServerInError,
-            "it is in ERROR, and not by an attempt of this run's; Sidestep changes nothing about it. It is looked at again when its status changes".to_owned(),
+            "it is in ERROR, and not by an attempt of Sidestep's for this quarantine; Sidestep changes nothing about it. It is looked at again when its status changes".to_owned(),
         ),
         (ServerStatus::Shutoff, _) => Need::Resident(
             ResidentReason::StateNotMovable,
