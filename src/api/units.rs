@@ -93,6 +93,67 @@ pub enum Mode {
     Enforce,
 }
 
+impl Mode {
+    /// Whether anything may be written to the cloud.
+    #[must_use]
+    pub fn writes(self) -> bool {
+        match self {
+            Self::Observe => false,
+            Self::Enforce => true,
+        }
+    }
+}
+
+/// What is suspected of a host, from the mildest to the worst. A live migration makes the destination's hypervisor read a stream that the suspect host writes, so the worse the suspicion the
+/// fewer hosts may be destinations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Scope {
+    /// Nothing: a person wants the host empty.
+    Maintenance,
+    /// The host is under attack and shows no sign of having been taken.
+    HostThreatened,
+    /// Nobody knows yet: treated as if the hypervisor could be lost, but for the approval.
+    #[default]
+    Unknown,
+    /// The hypervisor itself is believed to be lost.
+    HostCompromised,
+}
+
+impl Scope {
+    /// The word in spec and status.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Maintenance => "Maintenance",
+            Self::HostThreatened => "HostThreatened",
+            Self::Unknown => "Unknown",
+            Self::HostCompromised => "HostCompromised",
+        }
+    }
+}
+
+/// How far a response goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum ResponseAction {
+    /// Take the host out of service and leave its servers where they are.
+    Cordon,
+    /// Take the host out of service and move its servers off it.
+    #[default]
+    Drain,
+}
+
+/// What the quarantine pool is for a drain: the aggregate that `spec.destinations.pool` of the OpenStackCloud names, set aside for servers from suspect hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum PoolUse {
+    /// Its hosts are no destinations.
+    Ignore,
+    /// Its hosts first, then all others.
+    #[default]
+    Prefer,
+    /// Its hosts and no others.
+    Only,
+}
+
 /// Whose clock a moment was read on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ClockName {
