@@ -15,8 +15,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::snapshot::{SourceCounters, SourceSnapshot};
 use crate::alert::event::AlertEvent;
 use crate::alert::parse::{Format, Verdict};
 use crate::alert::series::{Outcome, Reading, SLOTS, Slots, Write};
@@ -58,17 +59,6 @@ pub(super) enum State {
     Blocked,
 }
 
-/// Records since the start of the process.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counters {
-    pub(super) records: u64,
-    pub(super) alerts: u64,
-    /// Alerts that the objects held already, from before a restart.
-    pub(super) recognised: u64,
-    /// Records that could not be read, too long ones included.
-    pub(super) rejected: u64,
-}
-
 /// The sentinel's alerts, one file's.
 #[derive(Debug)]
 pub(super) struct Alerts {
@@ -90,7 +80,10 @@ struct Intake {
     /// The place behind the last record that was taken.
     taken: (u64, u64),
     held: Option<Held>,
-    counters: Counters,
+    counters: SourceCounters,
+    /// When the last alert was read.
+    last_event: Option<Timestamp>,
+    skew: Option<SignedDuration>,
 }
 
 /// An event that could not be taken yet.
@@ -122,7 +115,7 @@ impl Alerts {
         }
         let known = known.into_iter().map(|known| (known.slot, known.spec)).collect();
         let slots = Slots::restore(node, checkpoint.map(|checkpoint| checkpoint.slots), known);
-        let intake = Intake { format, slots, included, taken: (0, 0), held: None, counters: Counters::default() };
+        let intake = Intake { format, slots, included, taken: (0, 0), held: None, counters: SourceCounters::default(), last_event: None, skew: None };
         Self { tailer, intake, snapshot: None, saved: None, next_save: Duration::ZERO }
     }
 
@@ -235,8 +228,26 @@ impl Alerts {
         self.snapshot.is_some() || self.position() != self.saved
     }
 
-    pub(super) fn counters(&self) -> Counters {
+    pub(super) fn counters(&self) -> SourceCounters {
         self.intake.counters
+    }
+
+    /// What is known of the file. `trouble` says why it cannot be read at present.
+    pub(super) fn snapshot(&self, trouble: Option<&str>) -> SourceSnapshot {
+        let Intake { format, counters, last_event, skew, .. } = &self.intake;
+        SourceSnapshot {
+            name: format.as_str().to_owned(),
+            engine: format.engine(),
+            format: format.as_str(),
+            path: self.tailer.path().to_owned(),
+            offset: self.tailer.passed().1,
+            size: self.tailer.size(),
+            last_event: *last_event,
+            lost: counters.rejected,
+            message: trouble.map(str::to_owned),
+            skew: *skew,
+            counters: *counters,
+        }
     }
 }
 
@@ -248,7 +259,13 @@ impl Intake {
             Shape::Whole | Shape::Cut => self.format.parse(record.bytes),
         };
         match verdict {
-            Verdict::Alert(event) => return self.count(Held { event, place: record.place, reading: Reading { at, live: record.live } }),
+            Verdict::Alert(event) => {
+                self.last_event = Some(at);
+                if record.live {
+                    self.skew = event.time.map(|stamp| at.duration_since(stamp));
+                }
+                return self.count(Held { event, place: record.place, reading: Reading { at, live: record.live } });
+            }
             Verdict::Reject => self.counters.rejected += 1,
             Verdict::Ignore => {}
         }

@@ -7,6 +7,7 @@ mod args;
 mod deliver;
 mod parse_command;
 mod run;
+pub mod snapshot;
 
 use std::process::ExitCode;
 

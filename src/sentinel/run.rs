@@ -9,11 +9,13 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::alerts::{Alerts, Delivery, State};
 use super::args::RunCommand;
 use super::deliver::{DeliverError, Reporter};
+use super::snapshot::Snapshot;
 use crate::alert::parse::Format;
 use crate::clock::Clock;
 use crate::kubernetes::client::ClientError;
@@ -25,6 +27,8 @@ use crate::tail::{Start, TailError, Tailer};
 const FAREWELL: Duration = Duration::from_secs(4);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(5);
+/// How often it is published what the sentinel knows of itself.
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Why the program cannot run.
 #[derive(Debug, Error)]
@@ -87,8 +91,20 @@ async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop) -> Result<(
         tracing::warn!("{:#}", anyhow::Error::from(error));
     }
     let alerts = Alerts::new(&command.node, Format::SuricataEve, tailer, checkpoint, known);
-    let mut sentinel =
-        Sentinel { clock, state, reporter, alerts, wake, sending: FuturesUnordered::new(), retry: Retry::default(), trouble: Trouble::default() };
+    let (published, _) = watch::channel(Snapshot::default());
+    let mut sentinel = Sentinel {
+        clock,
+        state,
+        reporter,
+        alerts,
+        wake,
+        sending: FuturesUnordered::new(),
+        retry: Retry::default(),
+        trouble: Trouble::default(),
+        known: Snapshot::default(),
+        published,
+        next_publish: Duration::ZERO,
+    };
     sentinel.run(&mut stop).await;
     sentinel.say_farewell().await;
     Ok(())
@@ -165,9 +181,7 @@ impl Retry {
 /// What was complained about, so that a lasting trouble is logged once.
 #[derive(Debug, Default)]
 struct Trouble {
-    reading: bool,
-    saving: bool,
-    refused: u64,
+    reading: Option<String>,
     rejected: u64,
 }
 
@@ -181,6 +195,9 @@ struct Sentinel<'a> {
     sending: FuturesUnordered<Pin<Box<dyn Future<Output = Delivered>>>>,
     retry: Retry,
     trouble: Trouble,
+    known: Snapshot,
+    published: watch::Sender<Snapshot>,
+    next_publish: Duration,
 }
 
 impl Sentinel<'_> {
@@ -189,6 +206,7 @@ impl Sentinel<'_> {
             let state = self.read();
             self.send();
             self.save();
+            self.publish();
             let pause = if state == State::More { Duration::ZERO } else { self.next_step() };
             let changed = async {
                 if state == State::Idle {
@@ -210,7 +228,7 @@ impl Sentinel<'_> {
     fn read(&mut self) -> State {
         match self.alerts.read(self.clock) {
             Ok(state) => {
-                if std::mem::take(&mut self.trouble.reading) {
+                if self.trouble.reading.take().is_some() {
                     tracing::info!("The alert file can be read again");
                 }
                 let rejected = self.alerts.counters().rejected;
@@ -225,9 +243,11 @@ impl Sentinel<'_> {
                 state
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.trouble.reading, true) {
-                    tracing::warn!("{:#}; it is tried again every second", anyhow::Error::from(error));
+                let text = format!("{:#}", anyhow::Error::from(error));
+                if self.trouble.reading.is_none() {
+                    tracing::warn!("{text}; it is tried again every second");
                 }
+                self.trouble.reading = Some(text);
                 State::Idle
             }
         }
@@ -256,6 +276,7 @@ impl Sentinel<'_> {
                     tracing::info!("The API server takes HostAlerts again");
                 }
                 self.retry = Retry::default();
+                self.known.reports.accepted += 1;
                 let is_new = self.alerts.is_new(&write);
                 self.alerts.settled(write.slot, write.spec.seq);
                 let spec = &write.spec;
@@ -266,11 +287,12 @@ impl Sentinel<'_> {
                 }
             }
             Err(error @ DeliverError::Refused { .. }) => {
-                self.trouble.refused += 1;
+                self.known.reports.refused += 1;
                 self.alerts.settled(write.slot, write.spec.seq);
-                tracing::error!(refused_total = self.trouble.refused, "{:#}; it is given up", anyhow::Error::from(error));
+                tracing::error!(refused_total = self.known.reports.refused, "{:#}; it is given up", anyhow::Error::from(error));
             }
             Err(error) => {
+                self.known.reports.failed += 1;
                 let first = !self.retry.is_failing();
                 let wait = self.retry.fail(self.clock.monotonic());
                 if first {
@@ -290,16 +312,31 @@ impl Sentinel<'_> {
         }
     }
 
+    /// Lets others know how things stand, at most once a second.
+    fn publish(&mut self) {
+        let now = self.clock.monotonic();
+        if now < self.next_publish {
+            return;
+        }
+        self.next_publish = now + PUBLISH_INTERVAL;
+        let saving =
+            "The position cannot be saved: see that the state folder is writable and not full; alerts are told all the same, and read again after a restart";
+        let trouble = self.trouble.reading.as_deref().or(self.known.saving_fails.then_some(saving));
+        self.known.sources = vec![self.alerts.snapshot(trouble)];
+        self.published.send_replace(self.known.clone());
+    }
+
     fn write_checkpoint(&mut self, checkpoint: Checkpoint) {
         match self.state.save(&checkpoint) {
             Ok(()) => {
-                if std::mem::take(&mut self.trouble.saving) {
+                if std::mem::take(&mut self.known.saving_fails) {
                     tracing::info!("The position is saved again");
                 }
+                self.known.saved_at = Some(checkpoint.saved_at);
                 self.alerts.saved(checkpoint);
             }
             Err(error) => {
-                if !std::mem::replace(&mut self.trouble.saving, true) {
+                if !std::mem::replace(&mut self.known.saving_fails, true) {
                     tracing::warn!("{:#}; it is tried again every second", anyhow::Error::from(error));
                 }
             }

@@ -200,6 +200,18 @@ impl Tailer {
         (self.ordinal, self.current.as_ref().map_or(0, |file| file.lines.offset()))
     }
 
+    /// The followed path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The size of the file that has the path now, in bytes; `None` when there is none.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        fs::metadata(&self.path).ok().map(|metadata| metadata.len())
+    }
+
     /// Reads on and hands each record to `each`, until it says stop, the end is reached, or much has been read. `now` is monotonic time.
     ///
     /// # Errors

@@ -39,6 +39,14 @@ impl Format {
         }
     }
 
+    /// The engine whose sensors write it.
+    #[must_use]
+    pub fn engine(self) -> &'static str {
+        match self {
+            Self::SuricataEve => "suricata",
+        }
+    }
+
     /// Judges one record, given without its newline.
     #[must_use]
     pub fn parse(self, record: &[u8]) -> Verdict {
