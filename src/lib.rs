@@ -25,7 +25,7 @@
 //! | 0, the contract | [`api`], [`inventory`] | the kinds in Kubernetes, and Nova's words: plain values |
 //! | 1, decisions | [`alert`], [`gate`], [`plan`], [`quarantine`], [`migration`] | values in, values out: no client, no clock, no file |
 //! | 2, one outside thing each | [`clock`], [`openstack`], [`kubernetes`], [`tail`], [`telemetry`] | no decisions |
-//! | 3, programs | [`operator`], [`sentinel`], [`simulator`] | wiring, no rules |
+//! | 3, programs | [`operator`], [`sentinel`], [`ctl`], [`simulator`] | wiring, no rules |
 //!
 //! The sentinel, which runs on the suspect host, uses neither `openstack` nor any decision about clouds.
 //!
@@ -63,6 +63,7 @@ pub mod openstack;
 pub mod tail;
 pub mod telemetry;
 // layer 3: programs
+pub mod ctl;
 pub mod operator;
 pub mod sentinel;
 pub mod simulator;

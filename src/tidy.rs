@@ -11,7 +11,7 @@ const LAYERS: [&[&str]; 4] = [
     &["api", "inventory"],
     &["alert", "gate", "migration", "plan", "quarantine"],
     &["clock", "kubernetes", "openstack", "tail", "telemetry"],
-    &["operator", "sentinel", "simulator"],
+    &["ctl", "operator", "sentinel", "simulator"],
 ];
 
 /// What the modules beside it may use too: they date what they see, and time is read in one place.
