@@ -5,6 +5,7 @@
 mod budget;
 mod contract;
 mod crashes;
+mod ctl;
 mod drain;
 mod kinds;
 mod mistakes;
