@@ -220,4 +220,7 @@ pub struct HostCounts {
     pub down: u32,
     /// Out of service by Sidestep: the disabled reason carries its mark.
     pub quarantined: u32,
+    /// Alerted within the last 10 minutes: evidence and threshold of a policy that acts held. This is what `budget.alertingSharePercent` counts.
+    #[serde(default)]
+    pub alerting: u32,
 }

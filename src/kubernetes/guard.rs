@@ -5,8 +5,9 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use kube::Resource;
+use kube::core::ClusterResourceScope;
 use kube::core::DeserializeGuard;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 
 /// An object as it is watched.
 pub type Guarded<K> = DeserializeGuard<K>;
@@ -19,6 +20,24 @@ where
     <Guarded<K> as Resource>::DynamicType: Eq + Hash + Clone + Default,
 {
     store.state().iter().filter_map(|object| object.0.as_ref().ok()).cloned().collect()
+}
+
+/// What `select` makes of each object of a store that parses, without copying the objects: for questions that are asked with every decision.
+pub fn select<K, T>(store: &Store<Guarded<K>>, mut select: impl FnMut(&K) -> Option<T>) -> Vec<T>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug,
+    <Guarded<K> as Resource>::DynamicType: Eq + Hash + Clone + Default,
+{
+    store.state().iter().filter_map(|object| object.0.as_ref().ok()).filter_map(&mut select).collect()
+}
+
+/// What `read` makes of one object of a store, if it is there and parses.
+pub fn read<K, T>(store: &Store<Guarded<K>>, name: &str, read: impl FnOnce(&K) -> T) -> Option<T>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + Debug,
+    <Guarded<K> as Resource>::DynamicType: Eq + Hash + Clone + Default,
+{
+    store.get(&ObjectRef::new(name)).and_then(|object| object.0.as_ref().ok().map(read))
 }
 
 /// The object, if it parses; otherwise its name goes into the log.

@@ -27,7 +27,7 @@ mod session;
 pub use cloud::{Cloud, Identity};
 pub use clouds_yaml::{CloudConfig, CloudsYamlError};
 pub use error::{ConnectError, Fault, FaultKind, PostOutcome};
-pub use inventory::{Freshness, Inventory, PollError, Poller, Progress, Services, Settings};
+pub use inventory::{Addresses, Freshness, Inventory, PollError, Poller, Progress, Services, Settings};
 pub use microversion::Microversion;
 pub use nova::{CloudControl, MigrationFilter};
 

@@ -12,7 +12,7 @@ use super::microversion::Microversion;
 use crate::inventory::HostName;
 
 /// From 2.88 on the detailed list of hypervisors asks every nova-compute for its uptime, which hangs on a host that is down.
-const WITHOUT_UPTIME: Microversion = Microversion::new(2, 84);
+pub(super) const WITHOUT_UPTIME: Microversion = Microversion::new(2, 84);
 
 #[derive(Deserialize)]
 struct Hypervisor {

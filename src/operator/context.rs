@@ -10,6 +10,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::alerts::Alarms;
 use super::crash::Crash;
 use super::feeds::Readiness;
 use super::runs::slots::Slots;
@@ -86,6 +87,8 @@ pub(super) struct Context {
     pub(super) wakes: Wakes,
     pub(super) slots: Slots,
     pub(super) crash: Crash,
+    /// Which hosts are alerted.
+    pub(super) alarms: Alarms,
     /// Spawned pollers; each ends with its cloud.
     pub(super) tasks: tokio_util::task::TaskTracker,
     clouds: Mutex<HashMap<String, Result<Arc<LiveCloud>, Unusable>>>,
@@ -119,6 +122,7 @@ impl Context {
             wakes,
             slots: Slots::default(),
             crash,
+            alarms: Alarms::default(),
             tasks: tokio_util::task::TaskTracker::new(),
             clouds: Mutex::default(),
             memories: Mutex::default(),
@@ -164,7 +168,7 @@ impl Context {
 
     /// The spec of the OpenStackCloud of this name.
     pub(super) fn cloud_spec(&self, name: &str) -> Option<OpenStackCloudSpec> {
-        guard::all(&self.stores.clouds).into_iter().find(|cloud| cloud.name_any() == name).map(|cloud| cloud.spec)
+        guard::read(&self.stores.clouds, name, |cloud| cloud.spec.clone())
     }
 
     /// The memory of a quarantine.
@@ -238,7 +242,7 @@ impl Context {
 
     /// All quarantines as the gates see them, with those that were just made.
     pub(super) fn claims(&self) -> Vec<Claim> {
-        let mut claims: Vec<Claim> = guard::all(&self.stores.quarantines).iter().filter_map(Claim::of).collect();
+        let mut claims: Vec<Claim> = guard::select(&self.stores.quarantines, Claim::of);
         let mut made = lock(&self.made);
         made.retain(|uid, _| !claims.iter().any(|claim| &claim.uid == uid));
         claims.extend(made.values().cloned());

@@ -95,6 +95,30 @@ pub struct NewQuarantine {
     pub spec: HostQuarantineSpec,
 }
 
+/// Which policies' evidence and threshold held for an alert, whatever was decided then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Held {
+    /// None.
+    #[default]
+    Not,
+    /// Only ones in mode Observe.
+    ByObserving,
+    /// One that acts.
+    ByActing,
+}
+
+impl Held {
+    /// What an earlier decision says about it.
+    #[must_use]
+    pub fn by_decision(decision: Decision) -> Self {
+        match decision {
+            Decision::NoPolicy | Decision::BelowThreshold | Decision::Stale | Decision::Unmapped => Self::Not,
+            Decision::Recorded => Self::ByObserving,
+            Decision::OverBudget | Decision::AlreadyQuarantined | Decision::Quarantined => Self::ByActing,
+        }
+    }
+}
+
 /// A decision and everything that a status, an Event or a log line says about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judgement {
@@ -114,6 +138,8 @@ pub struct Judgement {
     pub observed: Vec<ObservedDecision>,
     /// The HostQuarantine to make, when the decision is Quarantined and it does not exist yet.
     pub create: Option<NewQuarantine>,
+    /// Which policies' evidence and threshold hold.
+    pub held: Held,
 }
 
 /// Decides on a HostAlert.
@@ -129,6 +155,7 @@ pub fn judge(case: &Case<'_>) -> Judgement {
             message: sentence(why),
             observed: Vec::new(),
             create: None,
+            held: Held::Not,
         },
         Ok(place) => {
             let candidates = candidates(case, place);
@@ -138,6 +165,7 @@ pub fn judge(case: &Case<'_>) -> Judgement {
                 None => explain(case, place, &candidates),
             };
             judgement.observed = observed(case, place, &candidates);
+            judgement.held = held(&candidates);
             judgement.message = sentence(&judgement.message);
             judgement
         }
@@ -221,7 +249,13 @@ fn judgement(place: &Place, decision: Decision, policy: Option<&str>, message: S
         message,
         observed: Vec::new(),
         create: None,
+        held: Held::Not,
     }
+}
+
+fn held(candidates: &[Candidate<'_>]) -> Held {
+    let holding = candidates.iter().filter(|candidate| candidate.holds());
+    holding.map(|candidate| if candidate.observes() { Held::ByObserving } else { Held::ByActing }).max().unwrap_or_default()
 }
 
 /// The judgement where a policy in mode Enforce holds.
@@ -382,7 +416,7 @@ pub fn needs_decision(alert: &HostAlertSpec, status: Option<&HostAlertStatus>, p
 #[must_use]
 pub fn same_judgement(status: Option<&HostAlertStatus>, judgement: &Judgement, alert: &HostAlertSpec) -> bool {
     let Some(status) = status else { return false };
-    let Judgement { decision, cloud, host, policy, quarantine, message, observed, create: _ } = judgement;
+    let Judgement { decision, cloud, host, policy, quarantine, message, observed, create: _, held: _ } = judgement;
     status.observed_series.as_deref() == Some(alert.series.as_str())
         && status.decision == Some(*decision)
         && status.cloud == *cloud

@@ -12,9 +12,11 @@
 //! - A call that fails leaves the earlier view and its older moment in place and can be read ([`Inventory::last_error`], [`Inventory::host_error`]); it never makes a list empty.
 //! - Byte counters cost one call per server: each running migration of a watched host is read at most every 2 s, and only so many a tick.
 
+mod addresses;
 mod poller;
 mod state;
 
+pub use addresses::Addresses;
 pub use poller::Poller;
 
 use std::sync::Arc;
@@ -96,6 +98,7 @@ struct Shared {
     settings: Settings,
     state: std::sync::Mutex<State>,
     wake: Notify,
+    addresses_wanted: Notify,
     ticks: watch::Sender<u64>,
 }
 
@@ -103,7 +106,13 @@ impl Inventory {
     /// The handle, and the poller that its owner must run. Without somebody polling [`Poller::run`] nothing is ever read; dropping that future stops the polling.
     #[must_use]
     pub fn start(cloud: Cloud, settings: Settings, clock: Clock) -> (Self, Poller) {
-        let shared = Shared { settings, state: std::sync::Mutex::new(State::default()), wake: Notify::new(), ticks: watch::Sender::new(0) };
+        let shared = Shared {
+            settings,
+            state: std::sync::Mutex::new(State::default()),
+            wake: Notify::new(),
+            addresses_wanted: Notify::new(),
+            ticks: watch::Sender::new(0),
+        };
         let inventory = Self(Arc::new(shared));
         (inventory.clone(), Poller::new(cloud, inventory, clock))
     }
@@ -147,6 +156,17 @@ impl Inventory {
     #[must_use]
     pub fn progress(&self, server: ServerId, migration: u64) -> Option<Progress> {
         self.with(|state| state.progress(server, migration))
+    }
+
+    /// The last good list of the addresses of servers and hosts.
+    #[must_use]
+    pub fn addresses(&self) -> Option<Arc<Addresses>> {
+        self.with(|state| state.addresses.clone())
+    }
+
+    /// Has the addresses read anew soon, since somebody has a question about one; at most once a minute.
+    pub fn want_addresses(&self) {
+        self.0.addresses_wanted.notify_one();
     }
 
     /// The number of ticks that ended, well or not. It changes after each: wait for that and read again.

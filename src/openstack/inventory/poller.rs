@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::super::cloud::Cloud;
 use super::super::error::Fault;
 use super::super::nova::NewestRows;
-use super::{Inventory, PollError, Progress, Services};
+use super::{Inventory, PollError, Progress, Services, addresses};
 use crate::clock::Clock;
 use crate::inventory::{ComputeService, HostName, HostView, Server};
 
@@ -45,6 +45,11 @@ impl Poller {
 
     /// Polls for ever. Whoever awaits this may drop it at any moment: nothing is left half done.
     pub async fn run(self) -> Infallible {
+        let (_, never) = futures::join!(addresses::keep_reading(&self.cloud, &self.inventory, &self.clock), self.ticks());
+        never
+    }
+
+    async fn ticks(&self) -> Infallible {
         loop {
             self.tick().await;
             let interval = self.interval();

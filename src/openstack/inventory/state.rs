@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::super::nova::NewestRows;
-use super::{PollError, Progress, Services};
+use super::{Addresses, PollError, Progress, Services};
 use crate::inventory::{HostName, HostView, RowStatus, ServerId};
 
 /// Nova's counters are samples themselves: reading them more often shows nothing new.
@@ -15,6 +15,7 @@ const COUNTER_INTERVAL: Duration = Duration::from_secs(2);
 pub(super) struct State {
     pub(super) services: Option<Arc<Services>>,
     pub(super) services_error: Option<PollError>,
+    pub(super) addresses: Option<Arc<Addresses>>,
     hosts: BTreeMap<HostName, Watched>,
 }
 

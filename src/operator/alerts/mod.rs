@@ -5,6 +5,7 @@
 //! Alerts are decided one after the other: two decisions at the same moment could each see the last free place of the budget.
 
 mod act;
+mod alarms;
 mod observe;
 mod report;
 
@@ -20,6 +21,9 @@ use crate::api::HostAlert;
 use crate::kubernetes::guard;
 
 pub(super) use act::moments_of;
+#[expect(unused_imports, reason = "for whoever chooses destinations")]
+pub(super) use alarms::alerted_hosts;
+pub(super) use alarms::{Alarms, alerting_hosts};
 
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostAlert>>, context: Arc<Context>) -> Result<Action, Failure> {
     context.ready().await;
@@ -34,6 +38,7 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostAlert>>, context:
         return Ok(Action::await_change());
     }
     let judgement = decision::judge(&facts.case(alert, &policies, now));
+    context.alarms.note(&context, alert, &judgement, now);
     if let Some(new) = &judgement.create {
         act::make(&context, alert, new, now).await?;
     }

@@ -102,7 +102,7 @@ fn gates(context: &Context, place: &Place, claims: &[Claim]) -> (Option<String>,
 }
 
 /// The API server's own time of the last write to the spec, in whole seconds.
-fn written(alert: &HostAlert) -> Option<Timestamp> {
+pub(super) fn written(alert: &HostAlert) -> Option<Timestamp> {
     let entries = alert.metadata.managed_fields.iter().flatten();
     entries.filter(|entry| entry.subresource.is_none()).filter_map(|entry| entry.time.as_ref()).map(|time| time.0).max()
 }

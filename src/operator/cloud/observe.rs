@@ -13,6 +13,7 @@ use crate::api::OpenStackCloud;
 use crate::gate::{self, BudgetFacts};
 use crate::kubernetes::guard;
 use crate::openstack::{self, Cloud, FaultKind, Freshness, Inventory, clouds_yaml};
+use crate::operator::alerts::alerting_hosts;
 use crate::operator::context::{Context, LiveCloud, Unusable};
 use crate::operator::failure::chain;
 
@@ -37,6 +38,8 @@ pub(super) struct Seen {
     pub(super) fresh: bool,
     /// Hosts out of service in the sense of the budget, and the limit.
     pub(super) budget: Option<(usize, u32)>,
+    /// Hosts on which a policy that acts held a short while ago.
+    pub(super) alerting: usize,
 }
 
 impl Seen {
@@ -56,7 +59,7 @@ pub(super) async fn observe(context: &Arc<Context>, cloud: &OpenStackCloud) -> S
     match connected {
         Err(problem) => {
             context.set_cloud(&name, Err(problem.unusable.clone()));
-            Seen { live: None, problem: Some(problem), fresh: false, budget: None }
+            Seen { live: None, problem: Some(problem), fresh: false, budget: None, alerting: 0 }
         }
         Ok(live) => {
             let fresh = live.inventory.freshness(context.clock.now()) == Freshness::Fresh;
@@ -67,7 +70,8 @@ pub(super) async fn observe(context: &Arc<Context>, cloud: &OpenStackCloud) -> S
                 let facts = BudgetFacts { cloud: &name, limit, services: &services.services, claims: &claims };
                 (gate::out_of_service(&facts).len(), limit)
             });
-            Seen { live: Some(live), problem, fresh, budget }
+            let alerting = alerting_hosts(context, &name, context.clock.now()).len();
+            Seen { live: Some(live), problem, fresh, budget, alerting }
         }
     }
 }

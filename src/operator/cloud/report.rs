@@ -28,7 +28,7 @@ pub(super) fn status(cloud: &OpenStackCloud, seen: &Seen, now: Timestamp) -> Ope
         observed_generation: cloud.metadata.generation,
         identity: identity.map(|who| Identity { user: who.user.clone(), project: who.project.clone(), region: who.region.clone() }).or(current.identity),
         microversion: seen.live.as_ref().map(|live| live.cloud.microversion().to_string()).or(current.microversion),
-        hosts: services.map(|services| counts(&services.services)).or(current.hosts),
+        hosts: services.map(|services| counts(&services.services, seen.alerting)).or(current.hosts),
         conditions: conditions.finish(),
     }
 }
@@ -93,7 +93,7 @@ fn readiness(conditions: &mut Conditions, seen: &Seen) {
     conditions.set(Kind::Stalled, stalled.into(), if stalled { reason } else { "NotStalled" }, if stalled { message } else { "" });
 }
 
-fn counts(services: &[ComputeService]) -> HostCounts {
+fn counts(services: &[ComputeService], alerting: usize) -> HostCounts {
     let count = |test: &dyn Fn(&ComputeService) -> bool| u32::try_from(services.iter().filter(|service| test(service)).count()).unwrap_or(u32::MAX);
     HostCounts {
         total: count(&|_| true),
@@ -101,6 +101,7 @@ fn counts(services: &[ComputeService]) -> HostCounts {
         disabled: count(&|service| service.status == ServiceStatus::Disabled),
         down: count(&|service| service.state == ServiceState::Down || service.forced_down),
         quarantined: count(&|service| Mark::on(service).is_some()),
+        alerting: u32::try_from(alerting).unwrap_or(u32::MAX),
     }
 }
 
@@ -137,7 +138,7 @@ mod tests {
     }
 
     fn seen(problem: Option<Problem>) -> Seen {
-        Seen { live: None, problem, fresh: false, budget: None }
+        Seen { live: None, problem, fresh: false, budget: None, alerting: 0 }
     }
 
     fn problem(needs_a_person: bool, about_credential: bool) -> Problem {

@@ -1,0 +1,135 @@
+//! Which hosts are alerted: where evidence and threshold of a policy held a short while ago.
+//!
+//! Kept in memory, because it is asked with every decision and before every move; each judgement brings it up to date. It is begun from the alerts' status, so that a restart of the operator forgets nothing.
+//! Two questions are answered from it, with different times:
+//!
+//! | question | counts | for |
+//! | --- | --- | --- |
+//! | is the host a destination? ([`alerted_hosts`]) | any policy, one in mode Observe too; and the host of an address that attacks over established connections | 30 min |
+//! | do too many hosts alert at once? ([`alerting_hosts`]) | policies that act | 10 min |
+//!
+//! What happened before the host was last given back counts for neither.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::alert::decision::{Held, Judgement, Place, age};
+use crate::api::HostAlert;
+use crate::api::units::Flow;
+use crate::gate;
+use crate::inventory::HostName;
+use crate::kubernetes::guard;
+use crate::operator::context::Context;
+
+/// How long a host stays alerted: no destination for servers that leave another.
+const ALERTED_FOR: SignedDuration = SignedDuration::from_mins(30);
+/// How long a host counts in the share of hosts that alert at once.
+const ALERTING_FOR: SignedDuration = SignedDuration::from_mins(10);
+
+/// When policies' evidence and threshold last held.
+#[derive(Debug, Default)]
+pub(in super::super) struct Alarms(Mutex<Option<Known>>);
+
+#[derive(Debug, Default)]
+struct Known {
+    hosts: BTreeMap<Place, Times>,
+    /// By cloud: addresses that attacked over established connections.
+    attackers: HashMap<String, BTreeMap<IpAddr, Timestamp>>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Times {
+    by_any: Option<Timestamp>,
+    by_acting: Option<Timestamp>,
+}
+
+impl Alarms {
+    /// Notes a judgement on an alert.
+    pub(super) fn note(&self, context: &Context, alert: &HostAlert, judgement: &Judgement, now: Timestamp) {
+        let (Some(cloud), Some(host), true) = (&judgement.cloud, &judgement.host, judgement.held != Held::Not) else { return };
+        let place = Place { cloud: cloud.clone(), host: HostName(host.clone()) };
+        self.with(context, |known| known.note(place, alert, judgement.held, happened(alert, now)));
+    }
+
+    fn with<T>(&self, context: &Context, act: impl FnOnce(&mut Known) -> T) -> T {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        act(known.get_or_insert_with(|| Known::from_status(context)))
+    }
+}
+
+impl Known {
+    /// What the alerts' status says of the time before this process began.
+    fn from_status(context: &Context) -> Self {
+        let (mut known, now) = (Self::default(), context.clock.now());
+        guard::select(&context.stores.alerts, |alert| {
+            let status = alert.status.as_ref()?;
+            let held = status.decision.map_or(Held::Not, Held::by_decision);
+            let place = Place { cloud: status.cloud.clone()?, host: HostName(status.host.clone()?) };
+            (held != Held::Not).then(|| known.note(place, alert, held, happened(alert, now)))
+        });
+        known
+    }
+
+    fn note(&mut self, place: Place, alert: &HostAlert, held: Held, at: Timestamp) {
+        if alert.spec.flow == Flow::Established
+            && let Ok(address) = alert.spec.subject.parse::<IpAddr>()
+        {
+            let attackers = self.attackers.entry(place.cloud.clone()).or_default();
+            attackers.retain(|_, seen| at.duration_since(*seen) < ALERTED_FOR);
+            later(attackers.entry(address.to_canonical()).or_insert(at), at);
+        }
+        let times = self.hosts.entry(place).or_default();
+        later(times.by_any.get_or_insert(at), at);
+        if held == Held::ByActing {
+            later(times.by_acting.get_or_insert(at), at);
+        }
+    }
+}
+
+fn later(kept: &mut Timestamp, at: Timestamp) {
+    *kept = (*kept).max(at);
+}
+
+/// When the last event of an alert happened, as the API server's clock and ours have it.
+fn happened(alert: &HostAlert, now: Timestamp) -> Timestamp {
+    now.saturating_sub(age(alert.spec.last_seen.0, super::observe::written(alert), now)).unwrap_or(now)
+}
+
+#[expect(dead_code, reason = "for whoever chooses destinations")]
+/// The hosts of a cloud that are no destinations, because they were attacked, or attack, within 30 minutes.
+pub(in super::super) fn alerted_hosts(context: &Context, cloud: &str, now: Timestamp) -> BTreeSet<HostName> {
+    let recent = |at: Timestamp| now.duration_since(at) < ALERTED_FOR;
+    let (mut hosts, attackers) = context.alarms.with(context, |known| {
+        let hosts = since_release(context, known, cloud, |times| times.by_any.filter(|at| recent(*at)));
+        let attackers: Vec<IpAddr> = known.attackers.get(cloud).into_iter().flatten().filter(|(_, at)| recent(**at)).map(|(address, _)| *address).collect();
+        (hosts, attackers)
+    });
+    hosts.extend(hosts_of(context, cloud, &attackers));
+    hosts
+}
+
+/// The hosts of a cloud on which a policy that acts held within 10 minutes: what the ceiling on their share counts.
+pub(in super::super) fn alerting_hosts(context: &Context, cloud: &str, now: Timestamp) -> BTreeSet<HostName> {
+    let recent = |at: &Timestamp| now.duration_since(*at) < ALERTING_FOR;
+    context.alarms.with(context, |known| since_release(context, known, cloud, |times| times.by_acting.filter(recent)))
+}
+
+fn since_release(context: &Context, known: &Known, cloud: &str, time: impl Fn(&Times) -> Option<Timestamp>) -> BTreeSet<HostName> {
+    let claims = context.claims();
+    let hosts = known.hosts.iter().filter(|(place, _)| place.cloud == cloud).filter_map(|(place, times)| Some((&place.host, time(times)?)));
+    hosts.filter(|(host, at)| gate::latest_release(&claims, cloud, host).is_none_or(|released| *at > released)).map(|(host, _)| host.clone()).collect()
+}
+
+/// The hosts of the attackers' addresses, where Nova knows them.
+fn hosts_of(context: &Context, cloud: &str, attackers: &[IpAddr]) -> Vec<HostName> {
+    let Ok(live) = context.cloud(cloud) else { return Vec::new() };
+    if attackers.is_empty() {
+        return Vec::new();
+    }
+    live.inventory.want_addresses();
+    let Some(addresses) = live.inventory.addresses() else { return Vec::new() };
+    attackers.iter().flat_map(|address| addresses.hosts_of(address)).cloned().collect()
+}
