@@ -5,7 +5,7 @@ CLOUD ?= simulator
 TIERS ?=
 export KEEP
 
-.PHONY: help demo test crds servers-up servers-down clean-cache
+.PHONY: help demo test bench crds servers-up servers-down clean-cache
 
 help:
 	@printf '%s\n' \
@@ -13,6 +13,7 @@ help:
 	  'make demo CLOUD=nova    the same with a real Nova, a real Suricata and a real packet' \
 	  '     ... KEEP=1         leaves everything running, and says how to look around and how to stop it' \
 	  'make test               all tests; make test TIERS="unit control-plane" only some tiers (unit control-plane nova sensor)' \
+	  'make bench             figures beside their targets, with optimised programs' \
 	  'make crds               writes crds/ anew from src/api' \
 	  'make servers-up         starts a control plane, a real Nova and a Suricata for you; SERVERS="kubernetes" only some' \
 	  'make servers-down       stops them' \
@@ -23,6 +24,9 @@ demo:
 
 test:
 	@tests/e2e/run $(TIERS)
+
+bench:
+	@tests/e2e/run bench
 
 crds:
 	cargo run --locked --bin sidestep-operator -- crds

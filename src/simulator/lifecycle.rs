@@ -403,6 +403,9 @@ impl Cloud {
         if let Some(migration) = self.migrations.get_mut(&id) {
             migration.status = word.or(migration.status);
             migration.updated_at = Some(at);
+            if matches!(phase, Phase::Preparing(_)) {
+                migration.slot_at.get_or_insert(at);
+            }
             migration.phase = phase;
         }
     }

@@ -168,6 +168,8 @@ pub struct Migration {
     pub updated_at: Option<Timestamp>,
     /// The request that asked for it: the key of its instance action.
     pub request_id: String,
+    /// When it got one of its source's slots and was no longer `queued`.
+    pub slot_at: Option<Timestamp>,
     /// What nova-compute last saved of its counters.
     pub sample: Option<Sample>,
     #[serde(skip)]

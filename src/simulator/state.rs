@@ -304,6 +304,7 @@ impl Cloud {
             sample: None,
             phase: Phase::Posted(later(now, delay)),
             next_sample: None,
+            slot_at: None,
         };
         self.migrations.insert(migration_id, migration);
         let mut action = Action::new("live-migration", id, request_id, now);

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod bench;
 mod budget;
 mod contract;
 mod crashes;

@@ -43,6 +43,9 @@ pub(crate) const POLICY: &str = "first-alert";
 /// What every wait is given. Nothing takes as long on an idle machine.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// What waiting for hundreds of moves is given.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(900);
+
 /// What a story begins with.
 #[derive(Debug)]
 pub(crate) struct Setup {
@@ -252,6 +255,11 @@ impl World {
         until(what, LIMIT, ask).await
     }
 
+    /// The same for what takes minutes.
+    pub(crate) async fn until_patiently<T>(&self, what: &str, ask: impl AsyncFnMut() -> Result<T, String>) -> T {
+        until(what, PATIENCE, ask).await
+    }
+
     /// Waits until an object satisfies `test`.
     pub(crate) async fn wait_for<K: Kind>(&self, name: &str, what: &str, test: impl Fn(&K) -> bool) -> K {
         let api = self.api::<K>();
@@ -273,6 +281,16 @@ impl World {
     /// Waits until a quarantine is in this phase.
     pub(crate) async fn wait_for_phase(&self, name: &str, phase: Phase) -> HostQuarantine {
         self.wait_for(name, &format!("is {}", phase.as_str()), |quarantine: &HostQuarantine| phase_of(quarantine) == Some(phase)).await
+    }
+
+    /// Waits until a quarantine of many servers is in this phase.
+    pub(crate) async fn wait_patiently_for(&self, name: &str, phase: Phase) {
+        let api = self.api::<HostQuarantine>();
+        let reached = async || {
+            let quarantine = api.get(name).await.map_err(|error| error.to_string())?;
+            if phase_of(&quarantine) == Some(phase) { Ok(()) } else { Err(yaml(&quarantine)) }
+        };
+        self.until_patiently(&format!("{name} is {}", phase.as_str()), reached).await;
     }
 
     /// Waits until there is a quarantine of a host that satisfies `test`.

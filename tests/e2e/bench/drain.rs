@@ -1,0 +1,99 @@
+//! How long a drain takes beside the migrations in it, and what each server costs in requests.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sidestep::api::quarantine::Phase;
+use sidestep::simulator::{Migration, Settings, VmState};
+
+use super::super::support::cloud::{Cloud, Simulated, server};
+use super::super::support::world::{CLOUD, Setup, World};
+use super::row;
+
+const SERVERS: u32 = 50;
+/// MiB of memory and of bandwidth so that a copy takes 2 to 3 s with all that Nova does around it.
+const RAM_MB: u64 = 512;
+const BANDWIDTH: f64 = 400.0;
+
+#[tokio::test]
+#[ignore = "a benchmark: make bench"]
+async fn a_drain_beside_its_migrations() {
+    for concurrency in [1, 5] {
+        drain(concurrency).await;
+    }
+}
+
+async fn drain(concurrency: u32) {
+    let servers = (0..SERVERS).map(|number| {
+        let mut server = server(&format!("s{number}"), "cmp-1", VmState::Active);
+        server.ram_mb = RAM_MB;
+        server
+    });
+    let concurrent = usize::try_from(concurrency).unwrap();
+    let settings = Settings {
+        servers: servers.collect(),
+        bandwidth: BANDWIDTH * f64::from(concurrency),
+        dirty_rate: 16.0,
+        max_concurrent_live_migrations: concurrent,
+        ..Settings::default()
+    };
+    let mut setup = Setup::on(Cloud::Simulator(Simulated::start(settings).await)).without_sentinels();
+    setup.spec = serde_json::json!({
+        "concurrency": {"perSource": concurrency, "perDestination": concurrency + 1, "total": 20},
+        "inventory": {"idleInterval": "30s", "activeInterval": "1s", "staleAfter": "90s"},
+    });
+    let world = World::start(setup).await;
+    let requests_before = world.simulator().requests().len();
+    world.quarantine_by_hand("bench", "cmp-1", "Enforce").await;
+    world.wait_patiently_for("bench", Phase::Empty).await;
+
+    let rows: Vec<Migration> = world.simulator().cloud(|cloud| cloud.migrations().cloned().collect());
+    assert_eq!(rows.len(), usize::try_from(SERVERS).unwrap(), "one row for each server: {}", world.cloud.describe());
+    let works: Vec<(Timestamp, Timestamp)> = rows.iter().map(|row| (row.slot_at.unwrap(), row.updated_at.unwrap())).collect();
+    let sum: f64 = works.iter().map(|(begin, end)| end.duration_since(*begin).as_secs_f64()).sum();
+    let (first, last) = (works.iter().map(|(begin, _)| *begin).min().unwrap(), works.iter().map(|(_, end)| *end).max().unwrap());
+    let asked = world.simulator().writes().iter().filter(|request| request.method == "POST").map(|request| request.at).min().unwrap();
+    let took = last.duration_since(asked).as_secs_f64();
+    let themselves = sum / f64::from(concurrency);
+    let ratio = took / themselves;
+    let what = format!("drain of {SERVERS} servers, {concurrency} at once per source: {took:.1} s over {themselves:.1} s of migrations ({:.2} s each)", sum / f64::from(SERVERS));
+    row(&what, format!("{ratio:.3} x"), "<= 1.05 x", Some(ratio <= 1.05));
+    println!("from the first slot to the last end: {:.1} s", last.duration_since(first).as_secs_f64());
+    if concurrency == 1 {
+        nova_calls(&world, requests_before);
+        kubernetes_writes(&world);
+    }
+}
+
+/// What Nova and Placement were asked from the creation of the quarantine to the end.
+fn nova_calls(world: &World, before: usize) {
+    let requests = world.simulator().requests();
+    let calls = u32::try_from(requests.len() - before).unwrap();
+    row("calls of Nova, Placement and Keystone per moved server, all in", format!("{:.1}", f64::from(calls) / f64::from(SERVERS)), "", None);
+}
+
+/// What the operator wrote to the API server, as that recorded it.
+fn kubernetes_writes(world: &World) {
+    let log = fs::read_to_string(world.plane.audit_log()).unwrap();
+    let mut by_object: BTreeMap<(String, String), u32> = BTreeMap::new();
+    for entry in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let by_operator = entry["user"]["username"].as_str().is_some_and(|name| name.ends_with(":sidestep-operator"));
+        let is_write = !matches!(entry["verb"].as_str(), Some("get" | "list" | "watch"));
+        let of = |field: &str| entry["objectRef"][field].as_str().unwrap_or_default().to_owned();
+        if by_operator && is_write && of("name") != CLOUD {
+            *by_object.entry((of("resource"), of("name"))).or_default() += 1;
+        }
+    }
+    let servers = world.simulator().cloud(|cloud| cloud.servers().map(|server| server.id.to_string()).collect::<Vec<_>>());
+    let runs: Vec<u32> = by_object
+        .iter()
+        .filter(|((resource, name), _)| resource == "migrationruns" && servers.iter().any(|server| name.starts_with(server.as_str())))
+        .map(|(_, count)| *count)
+        .collect();
+    assert_eq!(runs.len(), usize::try_from(SERVERS).unwrap());
+    let most = runs.iter().copied().max().unwrap();
+    let mean = f64::from(runs.iter().sum::<u32>()) / f64::from(SERVERS);
+    row("Kubernetes writes per moved server, to its MigrationRun, progress included", format!("mean {mean:.1}, most {most}"), "<= 6, progress apart", Some(mean <= 6.0));
+}

@@ -1,0 +1,107 @@
+//! From an alert line to the cordon and to the first live migration.
+
+use std::fs;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use sidestep::clock::Clock;
+use sidestep::simulator::{Settings, VmState};
+
+use super::super::support::alert_line::AlertLine;
+use super::super::support::cloud::{Cloud, Simulated, server};
+use super::super::support::world::{Setup, World};
+use super::{millis, percentile, row};
+
+const HOSTS: usize = 50;
+const SERVERS_PER_HOST: usize = 4;
+/// Hosts that nobody attacks, so that servers have somewhere to go to the end.
+const SPARE_HOSTS: usize = 5;
+/// Each host's alert makes at least so many durable writes before its first move is asked for: the HostAlert and its decision, the HostQuarantine, its status before the cordon and after it, the runs, and
+/// an intent.
+const RUNS: usize = SERVERS_PER_HOST;
+
+#[tokio::test]
+#[ignore = "a benchmark: make bench"]
+async fn from_an_alert_to_the_cordon_and_to_the_first_move() {
+    let hosts: Vec<String> = (1..=HOSTS + SPARE_HOSTS).map(|number| format!("host-{number:02}")).collect();
+    let servers = hosts.iter().take(HOSTS).flat_map(|host| (0..SERVERS_PER_HOST).map(move |number| server(&format!("{host}-{number}"), host, VmState::Active)));
+    let settings = Settings { hosts: hosts.clone(), servers: servers.collect(), speed: 20.0, ..Settings::default() };
+    let mut setup = Setup::on(Cloud::Simulator(Simulated::start(settings).await));
+    setup.sentinels = hosts[..HOSTS].to_vec();
+    // One alert is enough, and every host may go.
+    setup.spec = json!({
+        "budget": {"hostsOutOfService": HOSTS, "percentOutOfService": 100, "cordonsPerHour": HOSTS, "alertingSharePercent": 100},
+        "concurrency": {"total": 1000},
+        "inventory": {"idleInterval": "30s", "activeInterval": "1s", "staleAfter": "90s"},
+    });
+    setup.policy = json!({"limits": {"maxConcurrentQuarantines": HOSTS, "maxQuarantinesPerHour": HOSTS}});
+    let world = World::start(setup).await;
+
+    let mut cordons = Vec::new();
+    let mut posts = Vec::new();
+    for host in &hosts[..HOSTS] {
+        let line = AlertLine::at(Clock::system().now()).text();
+        let written = Clock::system().now();
+        world.append(host, &line);
+        let (cordon, post) = requests_of(&world, host).await;
+        durable_writes_are_there(&world, host, written, post).await;
+        cordons.push(since(written, cordon));
+        posts.push(since(written, post));
+    }
+    assert_eq!(world.simulator().disabled_hosts().len(), HOSTS);
+    let what = format!("over {HOSTS} alerts on {HOSTS} hosts of {SERVERS_PER_HOST} servers");
+    millis(&format!("alert written -> cordon request, p50 {what}"), percentile(&cordons, 0.5), 50.0);
+    millis("alert written -> cordon request, p99", percentile(&cordons, 0.99), 250.0);
+    millis("alert written -> first live-migration POST, p50", percentile(&posts, 0.5), 120.0);
+    millis("alert written -> first live-migration POST, p99", percentile(&posts, 0.99), 500.0);
+    let (operator, sentinels) = world.resident_kib();
+    let largest = sentinels.into_iter().max().unwrap_or(0);
+    row("RSS of the largest of 50 sentinels", format!("{:.1} MiB", mib(largest)), "<= 16 MiB", Some(largest <= 16 * 1024));
+    row(&format!("RSS of the operator after {HOSTS} drains"), format!("{:.1} MiB", mib(operator)), "", None);
+}
+
+/// When the simulator received the request to disable the host, and the first for a move off it.
+async fn requests_of(world: &World, host: &str) -> (Timestamp, Timestamp) {
+    let simulator = world.simulator();
+    let service = simulator.cloud(|cloud| cloud.host(host).map(|host| host.service_id)).unwrap().to_string();
+    let here: Vec<String> = simulator.servers_on(host).iter().map(ToString::to_string).collect();
+    let asked = async || {
+        let writes = simulator.writes();
+        let cordon = writes.iter().find(|request| request.method == "PUT" && request.path.contains(&service));
+        let post = writes.iter().find(|request| request.method == "POST" && here.iter().any(|server| request.path.contains(server)));
+        cordon.zip(post).map(|(cordon, post)| (cordon.at, post.at)).ok_or_else(|| format!("{} writes", writes.len()))
+    };
+    world.until(&format!("{host} is disabled and a move off it asked for"), asked).await
+}
+
+/// The API server's own record shows what had to be durable before the first move: the alert, the quarantine, a run for each server and the intent of one of them.
+async fn durable_writes_are_there(world: &World, host: &str, written: Timestamp, post: Timestamp) {
+    let recorded = async || {
+        let log = fs::read_to_string(world.plane.audit_log()).unwrap();
+        let entries: Vec<Value> = log.lines().rev().take(2_000).filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let done = |entry: &&Value, verb: &str, resource: &str, subresource: Option<&str>| {
+            let object = &entry["objectRef"];
+            let at: Option<Timestamp> = entry["stageTimestamp"].as_str().and_then(|at| at.parse().ok());
+            entry["verb"] == verb && object["resource"] == resource && object["subresource"].as_str() == subresource && at.is_some_and(|at| at >= written && at <= post)
+        };
+        let count = |verb, resource, subresource| entries.iter().filter(|entry| done(entry, verb, resource, subresource)).count();
+        let found = [
+            count("patch", "hostalerts", None),
+            count("create", "hostquarantines", None),
+            count("patch", "hostquarantines", Some("status")),
+            count("create", "migrationruns", None),
+            count("patch", "migrationruns", Some("status")),
+        ];
+        let needed = [1, 1, 1, RUNS, 1];
+        if found.iter().zip(needed).all(|(found, needed)| *found >= needed) { Ok(()) } else { Err(format!("{found:?} instead of {needed:?}")) }
+    };
+    world.until(&format!("the audit log shows the writes for {host}"), recorded).await;
+}
+
+fn since(begin: Timestamp, end: Timestamp) -> f64 {
+    end.duration_since(begin).as_secs_f64() * 1000.0
+}
+
+fn mib(kib: u64) -> f64 {
+    f64::from(u32::try_from(kib).unwrap_or(u32::MAX)) / 1024.0
+}
