@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn quarantine(name: &str, status: Value) -> HostQuarantine {
+fn quarantine(name: &str, status: &Value) -> HostQuarantine {
     let text = json!({
         "apiVersion": "sidestep.dev/v1alpha1", "kind": "HostQuarantine",
         "metadata": {"name": name, "uid": format!("uid-of-{name}"), "generation": 1},
@@ -22,20 +22,20 @@ fn draining(name: &str) -> HostQuarantine {
     let timeline = json!([{"event": "cordonRequested", "time": "2026-03-02T08:15:04.250000Z", "clock": "Operator"}]);
     let progress = json!({"total": 4, "waiting": 1, "running": 1, "migrated": 2, "failed": 0, "remaining": 2, "percent": 50});
     let conditions = json!([condition("Reconciling", "True", "Draining", "servers are leaving")]);
-    quarantine(name, json!({"observedGeneration": 1, "timeline": timeline, "progress": progress, "conditions": conditions}))
+    quarantine(name, &json!({"observedGeneration": 1, "timeline": timeline, "progress": progress, "conditions": conditions}))
 }
 
 fn empty(name: &str) -> HostQuarantine {
-    quarantine(name, json!({"observedGeneration": 1, "conditions": [condition("Ready", "True", "Empty", "nothing is left")]}))
+    quarantine(name, &json!({"observedGeneration": 1, "conditions": [condition("Ready", "True", "Empty", "nothing is left")]}))
 }
 
 fn blocked(name: &str) -> HostQuarantine {
     let residents = json!([{"server": "6a1fb5a0-0000-0000-0000-000000000001", "name": "web\u{1b}[2J", "reason": "ServerInError", "message": "it is in ERROR"}]);
     let conditions = json!([condition("Stalled", "True", "Residents", "1 server stays"), condition("Ready", "False", "Residents", "")]);
-    quarantine(name, json!({"observedGeneration": 1, "residents": residents, "residentCount": 3, "conditions": conditions}))
+    quarantine(name, &json!({"observedGeneration": 1, "residents": residents, "residentCount": 3, "conditions": conditions}))
 }
 
-fn run(quarantine: &str, server: &str, status: Value) -> MigrationRun {
+fn run(quarantine: &str, server: &str, status: &Value) -> MigrationRun {
     let text = json!({
         "apiVersion": "sidestep.dev/v1alpha1", "kind": "MigrationRun",
         "metadata": {"name": server, "ownerReferences": [{"apiVersion": "sidestep.dev/v1alpha1", "kind": "HostQuarantine", "name": quarantine, "uid": format!("uid-of-{quarantine}")}]},
@@ -46,7 +46,7 @@ fn run(quarantine: &str, server: &str, status: Value) -> MigrationRun {
 }
 
 fn copying(quarantine: &str, server: &str, percent: u32) -> MigrationRun {
-    run(quarantine, server, json!({"phase": "Running", "progress": {"percent": percent}}))
+    run(quarantine, server, &json!({"phase": "Running", "progress": {"percent": percent}}))
 }
 
 fn begun(only: Option<&str>, objects: &[HostQuarantine]) -> (Story, Vec<String>) {
@@ -128,12 +128,12 @@ fn runs_of_a_host_that_is_not_followed_are_not_told() {
 #[test]
 fn a_measured_move_is_told_with_its_figures_and_an_unmeasured_one_without() {
     let (mut story, _) = begun(None, &[draining("a")]);
-    let ended = |measured: Value| {
+    let ended = |measured: &Value| {
         let conditions = json!([condition("Succeeded", "True", "Moved", "")]);
-        run("a", SERVER, json!({"phase": "Succeeded", "destinationHost": "h2", "measured": measured, "conditions": conditions}))
+        run("a", SERVER, &json!({"phase": "Succeeded", "destinationHost": "h2", "measured": measured, "conditions": conditions}))
     };
-    assert_eq!(story.run(&ended(json!({})), false), ["host-of-a: server 6a1fb5a0 moved to h2"]);
-    let measured = ended(json!({"durationMillis": 4210, "queuedMillis": 1050}));
+    assert_eq!(story.run(&ended(&json!({})), false), ["host-of-a: server 6a1fb5a0 moved to h2"]);
+    let measured = ended(&json!({"durationMillis": 4210, "queuedMillis": 1050}));
     assert_eq!(server_line(&measured), "host-of-a: server 6a1fb5a0 moved to h2 in 4.2 s, 1.0 s of them queued in Nova");
 }
 
@@ -152,7 +152,7 @@ fn hosts_and_busy_servers_are_shown_first_when_there_is_not_room_for_all() {
     for index in 0..9 {
         let server = format!("6a1fb5a{index}-1111-4111-8111-000000000001");
         let status = if index == 7 { json!({"phase": "Running"}) } else { json!({"phase": "Planned"}) };
-        story.run(&run("a", &server, status), true);
+        story.run(&run("a", &server, &status), true);
     }
     let rows = fit(story.rows(Timestamp::UNIX_EPOCH), 4);
     assert_eq!(rows.len(), 4);
@@ -163,6 +163,6 @@ fn hosts_and_busy_servers_are_shown_first_when_there_is_not_room_for_all() {
 #[test]
 fn a_server_without_samples_has_no_percentage() {
     let (mut story, _) = begun(None, &[draining("a")]);
-    story.run(&run("a", SERVER, json!({"phase": "Running"})), true);
+    story.run(&run("a", SERVER, &json!({"phase": "Running"})), true);
     assert_eq!(story.rows(Timestamp::UNIX_EPOCH)[1].percent, None);
 }

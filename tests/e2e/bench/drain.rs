@@ -58,7 +58,10 @@ async fn drain(concurrency: u32) {
     let took = last.duration_since(asked).as_secs_f64();
     let themselves = sum / f64::from(concurrency);
     let ratio = took / themselves;
-    let what = format!("drain of {SERVERS} servers, {concurrency} at once per source: {took:.1} s over {themselves:.1} s of migrations ({:.2} s each)", sum / f64::from(SERVERS));
+    let what = format!(
+        "drain of {SERVERS} servers, {concurrency} at once per source: {took:.1} s over {themselves:.1} s of migrations ({:.2} s each)",
+        sum / f64::from(SERVERS)
+    );
     row(&what, format!("{ratio:.3} x"), "<= 1.05 x", Some(ratio <= 1.05));
     println!("from the first slot to the last end: {:.1} s", last.duration_since(first).as_secs_f64());
     if concurrency == 1 {
@@ -95,5 +98,10 @@ fn kubernetes_writes(world: &World) {
     assert_eq!(runs.len(), usize::try_from(SERVERS).unwrap());
     let most = runs.iter().copied().max().unwrap();
     let mean = f64::from(runs.iter().sum::<u32>()) / f64::from(SERVERS);
-    row("Kubernetes writes per moved server, to its MigrationRun, progress included", format!("mean {mean:.1}, most {most}"), "<= 6, progress apart", Some(mean <= 6.0));
+    row(
+        "Kubernetes writes per moved server, to its MigrationRun, progress included",
+        format!("mean {mean:.1}, most {most}"),
+        "<= 6, progress apart",
+        Some(mean <= 6.0),
+    );
 }

@@ -82,7 +82,10 @@ async fn durable_writes_are_there(world: &World, host: &str, written: Timestamp,
         let done = |entry: &&Value, verb: &str, resource: &str, subresource: Option<&str>| {
             let object = &entry["objectRef"];
             let at: Option<Timestamp> = entry["stageTimestamp"].as_str().and_then(|at| at.parse().ok());
-            entry["verb"] == verb && object["resource"] == resource && object["subresource"].as_str() == subresource && at.is_some_and(|at| at >= written && at <= post)
+            entry["verb"] == verb
+                && object["resource"] == resource
+                && object["subresource"].as_str() == subresource
+                && at.is_some_and(|at| at >= written && at <= post)
         };
         let count = |verb, resource, subresource| entries.iter().filter(|entry| done(entry, verb, resource, subresource)).count();
         let found = [

@@ -44,7 +44,12 @@ async fn memory_with_200_hosts_and_10_000_servers() {
     world.until_patiently("1,000 runs are under way", in_flight).await;
     let (highest, calls) = watch(&world).await;
     let mib = |kib: u64| f64::from(u32::try_from(kib).unwrap()) / 1024.0;
-    let what = format!("RSS of the operator, {HOSTS} hosts, {} servers, {} runs under way (idle {:.1} MiB)", HOSTS * SERVERS_PER_HOST, DRAINED * SERVERS_PER_HOST, mib(idle));
+    let what = format!(
+        "RSS of the operator, {HOSTS} hosts, {} servers, {} runs under way (idle {:.1} MiB)",
+        HOSTS * SERVERS_PER_HOST,
+        DRAINED * SERVERS_PER_HOST,
+        mib(idle)
+    );
     row(&what, format!("{:.1} MiB", mib(highest)), "< 48 MiB", Some(highest < 48 * 1024));
     row("calls of Nova per second and drained host meanwhile, tick 1 s", format!("{calls:.2}"), "2 list calls per source and tick", None);
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use sidestep::api::quarantine::Phase;
 use sidestep::clock::Clock;
 use sidestep::gate::permit_writes;
-use sidestep::inventory::{MigrationStatus, NovaMigration, ServerId};
+use sidestep::inventory::{NovaMigration, RowStatus, ServerId};
 use sidestep::openstack::{CloudControl, MigrationFilter, PostOutcome};
 
 use super::super::support::cloud::Cloud;
@@ -60,14 +60,17 @@ async fn all_at_once(nova: &Nova) -> f64 {
 async fn left(nova: &Nova, servers: &[ServerId]) -> (Timestamp, BTreeMap<String, usize>) {
     let cloud = nova.client().await;
     let gone = async || {
-        let rows = cloud.migrations(&MigrationFilter { source: Some(SOURCE.into()), ..MigrationFilter::default() }).await.map_err(|error| error.to_string())?;
-        let done: Vec<NovaMigration> = rows.into_iter().filter(|row| servers.contains(&row.server) && row.status == MigrationStatus::Completed).collect();
+        let rows = cloud
+            .migrations(&MigrationFilter { source_compute: Some(SOURCE.into()), ..MigrationFilter::default() })
+            .await
+            .map_err(|error| error.to_string())?;
+        let done: Vec<NovaMigration> = rows.into_iter().filter(|row| servers.contains(&row.server) && row.status == RowStatus::Completed).collect();
         if done.len() == servers.len() { Ok(done) } else { Err(format!("{} of {} have left", done.len(), servers.len())) }
     };
     let done = until("all servers have left", PATIENCE, gone).await;
     let mut spread = BTreeMap::new();
     for row in &done {
-        *spread.entry(row.destination.as_ref().unwrap().to_string()).or_default() += 1;
+        *spread.entry(row.dest_compute.as_ref().unwrap().to_string()).or_default() += 1;
     }
     (done.iter().filter_map(|row| row.updated_at).max().unwrap(), spread)
 }
