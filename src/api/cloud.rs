@@ -185,10 +185,29 @@ pub struct OpenStackCloudStatus {
     /// How many compute hosts there are, and in which state.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<HostCounts>,
+    /// Which operator acts on this cloud: one with another Lease reconciles nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<OperatorRef>,
     /// Ready, CredentialsValid, SeesAllProjects, InventoryFresh, BudgetAvailable, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
+}
+
+/// The operator that acts on a cloud, by the Lease that its leader holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OperatorRef {
+    /// The namespace of the Lease `sidestep-operator`: the operator's own.
+    #[schemars(length(max = 63))]
+    pub lease_namespace: String,
+    /// The UID of that Lease; one that was made anew has another.
+    #[serde(rename = "leaseUID")]
+    #[schemars(length(max = 36))]
+    pub lease_uid: String,
+    /// The version of the operator that leads.
+    #[schemars(length(max = 64))]
+    pub version: String,
 }
 
 /// Who Sidestep is in the cloud.

@@ -106,6 +106,9 @@ pub const OBSERVING: &str = "Observing";
 /// The reason of a False `Accepted` that is final: another quarantine has the host, and a new object is needed once that one is released.
 pub const ANOTHER_ACTIVE: &str = "AnotherActive";
 
+/// The reason of a False `Ready` of a cloud: the operator itself runs on one of the cloud's hosts, so it only records.
+pub const RUNS_ON_SUSPECT: &str = "RunsOnSuspect";
+
 /// The longest message that is written; longer ones end in an ellipsis.
 const MESSAGE_MAX_CHARS: usize = 1024;
 

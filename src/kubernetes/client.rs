@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use kube::client::ClientBuilder;
 use kube::config::{InClusterError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
+
+use super::writes::Oversight;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +50,17 @@ pub async fn config(kubeconfig: Option<&Path>) -> Result<Config, ClientError> {
 async fn from_file(path: &Path) -> Result<Config, KubeconfigError> {
     let kubeconfig = Kubeconfig::read_from(path)?;
     Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
+}
+
+/// A client whose writes are watched over. Nothing is sent yet.
+///
+/// # Errors
+///
+/// When TLS cannot be set up with what the configuration names.
+pub fn under(config: Config, oversight: &Oversight) -> Result<Client, ClientError> {
+    let server = config.cluster_url.to_string();
+    let builder = ClientBuilder::try_from(config).map_err(|source| ClientError::Setup { server, source })?;
+    Ok(builder.with_layer(oversight).build())
 }
 
 /// A client. Nothing is sent yet.

@@ -1,10 +1,12 @@
-//! Talking to the Kubernetes API server: the client, status writes, finalizers, Events, and reading objects that may not parse.
+//! Talking to the Kubernetes API server: the client and when it may write, status writes, finalizers, Events, and reading objects that may not parse.
 
 pub mod client;
 pub mod event;
 pub mod finalizer;
 pub mod guard;
+pub mod lease;
 pub mod status;
+pub mod writes;
 
 use std::time::Duration;
 

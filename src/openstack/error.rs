@@ -35,6 +35,8 @@ pub enum FaultKind {
     Timeout,
     /// An answer that is not the service's: no JSON, a key missing, a page that repeats. It is a failed call, never an empty list.
     Foreign,
+    /// The time in which this program may write was over before the request went out. Nothing was done.
+    NotAllowed,
 }
 
 impl FaultKind {
@@ -52,6 +54,7 @@ impl FaultKind {
             Self::Unreachable => "Unreachable",
             Self::Timeout => "Timeout",
             Self::Foreign => "ForeignAnswer",
+            Self::NotAllowed => "NotLeading",
         }
     }
 
@@ -67,6 +70,7 @@ impl FaultKind {
             Self::Unreachable => "the service cannot be reached",
             Self::Timeout => "no answer in time",
             Self::Foreign => "the answer is not the service's",
+            Self::NotAllowed => "this program does not lead at this moment, and only the leader writes",
         }
     }
 }
@@ -156,6 +160,7 @@ impl Fault {
                 self.0.status != Some(408)
             }
             FaultKind::Unreachable | FaultKind::Timeout => !self.0.sent,
+            FaultKind::NotAllowed => true,
             FaultKind::Server | FaultKind::Foreign => false,
         }
     }

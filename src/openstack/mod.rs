@@ -9,6 +9,7 @@
 //! - [`Cloud`] cannot write: a write in mode Observe does not compile. [`CloudControl`] has three writes and nothing else.
 //! - A failed or foreign answer is a failed call ([`Fault`]), never an empty list.
 //! - A request that must not be repeated answers with one of three values ([`PostOutcome`]).
+//! - A write goes out only while the window of [`Oversight`] is open, and ends before it shuts.
 //! - Of a next-page link only the marker is taken; the token goes to the addresses of the catalog and nowhere else.
 //!
 //! No decisions here: what an answer means for a drain is decided in `quarantine` and `migration`.
@@ -20,6 +21,7 @@ mod error;
 mod inventory;
 mod microversion;
 mod nova;
+mod oversight;
 mod placement;
 mod request;
 mod session;
@@ -30,6 +32,7 @@ pub use error::{ConnectError, Fault, FaultKind, PostOutcome};
 pub use inventory::{Addresses, Freshness, Inventory, PollError, Poller, Progress, Services, Settings};
 pub use microversion::Microversion;
 pub use nova::{CloudControl, MigrationFilter};
+pub use oversight::{Exchange, Oversight};
 
 #[cfg(test)]
 mod testing;

@@ -16,13 +16,19 @@ use uuid::Uuid;
 
 use super::clouds_yaml::{CloudConfig, Trust};
 use super::error::{ConnectError, Fault, FaultKind};
+use super::oversight::{MARGIN, Oversight};
+use crate::clock::Clock;
 
+/// The service that gives tokens: asking it changes nothing in the cloud.
+pub(super) const KEYSTONE: &str = "Keystone";
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_ID_HEADERS: [&str; 2] = ["x-openstack-request-id", "x-compute-request-id"];
 
 /// What is sent.
 pub(super) struct Request<'a> {
+    /// `Keystone`, `Nova` or `Placement`.
+    pub(super) service: &'static str,
     /// What it is for, as it follows "cannot".
     pub(super) operation: &'a str,
     pub(super) method: Method,
@@ -38,10 +44,12 @@ pub(super) struct Http {
     /// For what must not be sent twice: a connection of its own each time. A pooled one may have been closed by the other side meanwhile, and then nobody could tell
     /// whether the request arrived.
     fresh: Client,
+    oversight: Oversight,
+    clock: Clock,
 }
 
 impl Http {
-    pub(super) async fn new(config: &CloudConfig) -> Result<Self, ConnectError> {
+    pub(super) async fn new(config: &CloudConfig, clock: Clock, oversight: Oversight) -> Result<Self, ConnectError> {
         let certificates = match &config.trust {
             Trust::System | Trust::Anything => None,
             Trust::Pem(pem) => Some(certificates(&config.name, pem)?),
@@ -63,12 +71,29 @@ impl Http {
             }
             builder.build().map_err(|source| ConnectError::Tls { cloud: config.name.clone(), source })
         };
-        Ok(Self { pooled: build(8)?, fresh: build(0)? })
+        Ok(Self { pooled: build(8)?, fresh: build(0)?, oversight, clock })
     }
 
-    /// Sends it once, and checks the status.
+    /// Sends it once, and checks the status. A write goes out only while the window is open, and is given up before it shuts.
     pub(super) async fn exchange(&self, request: Request<'_>) -> Result<Answer, Fault> {
-        let Request { operation, method, url, headers, body } = request;
+        let (service, method, operation) = (request.service, request.method.clone(), request.operation);
+        let begun = self.clock.monotonic();
+        let answer = if method == Method::GET || service == KEYSTONE { self.send(request).await } else { self.write(operation, self.send(request)).await };
+        let took = self.clock.monotonic().saturating_sub(begun);
+        self.oversight.tell(service, &method, answer.as_ref().map(|answer| answer.status.as_u16()), took);
+        answer
+    }
+
+    async fn write(&self, operation: &str, send: impl Future<Output = Result<Answer, Fault>>) -> Result<Answer, Fault> {
+        let window = self.oversight.window();
+        if window.left() <= MARGIN {
+            return Err(Fault::of(operation, FaultKind::NotAllowed).build());
+        }
+        window.within(MARGIN, send).await.unwrap_or_else(|_| Err(Fault::of(operation, FaultKind::Timeout).build()))
+    }
+
+    async fn send(&self, request: Request<'_>) -> Result<Answer, Fault> {
+        let Request { service: _, operation, method, url, headers, body } = request;
         let client = if method == Method::POST { &self.fresh } else { &self.pooled };
         let mut outgoing = client.request(method, url).headers(headers).header(header::ACCEPT, "application/json");
         if let Some(body) = body {

@@ -20,7 +20,7 @@ use url::Url;
 use super::catalog::Catalog;
 use super::clouds_yaml::{ApplicationCredential, CloudConfig, Credentials, Domain, Principal};
 use super::error::{Fault, FaultKind};
-use super::request::{Http, Request, Retries, join, secret_header};
+use super::request::{Http, KEYSTONE, Request, Retries, join, secret_header};
 use crate::clock::Clock;
 
 /// A token that is this near to its end is replaced, so that it does not end during a call.
@@ -155,7 +155,10 @@ impl Session {
         let mut retries = Retries::default();
         let answer = loop {
             let url = join(&self.auth_url, &["auth", "tokens"], &[]);
-            match http.exchange(Request { operation: &operation, method: Method::POST, url, headers: HeaderMap::new(), body: Some(&body) }).await {
+            match http
+                .exchange(Request { service: KEYSTONE, operation: &operation, method: Method::POST, url, headers: HeaderMap::new(), body: Some(&body) })
+                .await
+            {
                 Err(fault) if retries.again(&fault).await => {}
                 other => break other?,
             }

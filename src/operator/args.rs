@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::telemetry::admin::AdminArguments;
 use crate::telemetry::log::LogArguments;
 
 /// Takes attacked OpenStack compute hosts out of service and live-migrates their servers away.
@@ -33,12 +35,21 @@ pub(super) enum Command {
 /// The arguments of `run`.
 #[derive(Args, Debug)]
 pub(super) struct RunArguments {
-    /// The namespace whose Secrets hold the clouds' credentials: the operator's own.
+    #[command(flatten)]
+    pub(super) admin: AdminArguments,
+    /// The namespace whose Secrets hold the clouds' credentials, and where the Lease is: the operator's own.
     #[arg(long, env = "POD_NAMESPACE")]
     pub(super) namespace: String,
     /// A kubeconfig file. Without it the service account of the pod is used; KUBECONFIG is never read.
     #[arg(long)]
     pub(super) kubeconfig: Option<PathBuf>,
+    /// The name of this process among operators, in the Lease that one of them holds. After a restart under the same name the Lease is its own still, so never give it to two at a time. Without it
+    /// a name of the host's and of chance.
+    #[arg(long, env = "POD_NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) identity: Option<String>,
+    /// The Kubernetes node that this operator runs on: should it be a host of a cloud, nothing is done in that cloud.
+    #[arg(long, env = "NODE_NAME", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) node: Option<String>,
     /// End at once, as a crash would, at this point. For tests of recovery.
     #[arg(long, value_enum, hide = true)]
     pub(super) crash_at: Option<super::crash::Point>,

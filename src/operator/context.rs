@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -13,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::alerts::Alarms;
 use super::crash::Crash;
 use super::feeds::Readiness;
+use super::leader::{self, Leadership};
 use super::runs::slots::Slots;
 use crate::api::alert::Decision;
 use crate::api::condition::{Kind, State, find, is_true};
@@ -24,6 +26,8 @@ use crate::kubernetes::event::Events;
 use crate::kubernetes::guard;
 use crate::openstack::{Cloud, Fault, FaultKind, Inventory};
 use crate::quarantine::Memory;
+use crate::telemetry::health::Health;
+use crate::telemetry::metrics::OperatorMetrics;
 
 /// The stores: what the API server holds, as the watches last showed it.
 #[derive(Clone, Debug)]
@@ -77,6 +81,18 @@ pub(super) struct Unusable {
 /// How long a failed reconcile of an object is not warned about again.
 const WARNING_PAUSE: Duration = Duration::from_secs(10);
 
+/// What a [`Context`] is made from.
+pub(super) struct Base {
+    /// Its writes go out only while this operator leads.
+    pub(super) client: Client,
+    pub(super) clock: Clock,
+    pub(super) metrics: OperatorMetrics,
+    pub(super) health: Health,
+    pub(super) leadership: Leadership,
+    pub(super) node: Option<String>,
+    pub(super) crash: Crash,
+}
+
 /// Shared by all controllers.
 pub(super) struct Context {
     pub(super) client: Client,
@@ -89,6 +105,11 @@ pub(super) struct Context {
     pub(super) crash: Crash,
     /// Which hosts are alerted.
     pub(super) alarms: Alarms,
+    pub(super) metrics: OperatorMetrics,
+    pub(super) health: Health,
+    pub(super) leadership: Leadership,
+    /// The Kubernetes node that this operator runs on, if it was told.
+    pub(super) node: Option<String>,
     /// Spawned pollers; each ends with its cloud.
     pub(super) tasks: tokio_util::task::TaskTracker,
     clouds: Mutex<HashMap<String, Result<Arc<LiveCloud>, Unusable>>>,
@@ -112,17 +133,22 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(client: Client, clock: Clock, events: Events, stores: Stores, readiness: Readiness, wakes: Wakes, crash: Crash) -> Self {
+    pub(super) fn new(base: Base, stores: Stores, readiness: Readiness, wakes: Wakes) -> Self {
+        let Base { client, clock, metrics, health, leadership, node, crash } = base;
         Self {
+            events: Events::new(client.clone(), None),
             client,
             clock,
-            events,
             stores,
             readiness,
             wakes,
             slots: Slots::default(),
             crash,
             alarms: Alarms::default(),
+            metrics,
+            health,
+            leadership,
+            node,
             tasks: tokio_util::task::TaskTracker::new(),
             clouds: Mutex::default(),
             memories: Mutex::default(),
@@ -138,8 +164,13 @@ impl Context {
     }
 
     /// Waits until every watch has shown what is there.
-    pub(super) async fn ready(&self) {
+    pub(super) async fn watches_ready(&self) {
         self.readiness.wait().await;
+    }
+
+    /// Whether this operator acts: it leads, every watch has shown what is there, and no cloud is another operator's.
+    pub(super) fn may_act(&self) -> bool {
+        self.leadership.leads() && leader::all_ours(self)
     }
 
     /// The cloud of this name, or why it cannot be used.
@@ -294,6 +325,23 @@ impl Context {
         Api::all(self.client.clone())
     }
 
+    /// When the latest complete list of each connected cloud's compute services was begun.
+    pub(super) fn looked_at(&self) -> Vec<(String, Timestamp)> {
+        let clouds = lock(&self.clouds);
+        let live = clouds.iter().filter_map(|(name, state)| Some((name, state.as_ref().ok()?)));
+        live.filter_map(|(name, live)| Some((name.clone(), live.inventory.services()?.begun_at))).collect()
+    }
+
+    /// Has every cloud looked at again.
+    pub(super) fn wake_clouds(&self) {
+        for cloud in self.stores.clouds.state() {
+            if let Some(name) = &kube::Resource::meta(&*cloud).name {
+                // A receiver is gone only when the operator ends.
+                let _ = self.wakes.clouds.send(ObjectRef::new(name));
+            }
+        }
+    }
+
     /// Wakes everything that concerns a cloud whose view has changed: the cloud, its quarantines, its runs that have not ended, and the alerts that are not decided for good.
     pub(super) fn wake_cloud(&self, name: &str) {
         // A receiver is gone only when the operator ends.
@@ -340,7 +388,8 @@ impl Context {
     }
 
     /// Remembers whether Nova refused a write to a host's service for a reason that will not pass by itself. Any other failure is one of the reconcile, which is repeated.
-    pub(super) fn note_refusal(&self, uid: &str, written: Result<(), Fault>) -> Result<(), Fault> {
+    pub(super) fn note_refusal(&self, uid: &str, action: &'static str, written: Result<(), Fault>) -> Result<(), Fault> {
+        let done = written.is_ok();
         let (refused, failed) = match written {
             Ok(()) => (None, Ok(())),
             Err(fault) if matches!(fault.kind(), FaultKind::Forbidden | FaultKind::BadRequest | FaultKind::NotFound | FaultKind::Conflict) => {
@@ -350,6 +399,14 @@ impl Context {
             }
             Err(fault) => (self.memory(uid).refused, Err(fault)),
         };
+        let outcome = if done {
+            "done"
+        } else if failed.is_ok() {
+            "refused"
+        } else {
+            "failed"
+        };
+        self.metrics.cordons.one([action, outcome]);
         let mut memory = self.memory(uid);
         memory.refused = refused;
         self.remember(uid, memory);

@@ -21,6 +21,8 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use crate::telemetry::health::{Health, Part};
+
 /// Events that a slow controller may be behind before the watch waits for it.
 const BUFFER: usize = 1024;
 /// The longest pause before a broken watch is begun again. After an outage of the API server alerts and drains wait for it.
@@ -28,27 +30,34 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How many watches have not shown yet what is there.
 #[derive(Clone, Debug)]
-pub(super) struct Readiness(Arc<watch::Sender<usize>>);
+pub(super) struct Readiness {
+    left: Arc<watch::Sender<usize>>,
+    health: Health,
+}
 
 impl Readiness {
     /// So many watches are waited for.
-    pub(super) fn of(watches: usize) -> Self {
-        Self(Arc::new(watch::Sender::new(watches)))
+    pub(super) fn of(watches: usize, health: Health) -> Self {
+        Self { left: Arc::new(watch::Sender::new(watches)), health }
+    }
+
+    fn says(&self, kind: &str, part: Part) {
+        self.health.set(format!("watch {kind}"), part);
     }
 
     fn one_more(&self, kind: &str) {
-        self.0.send_modify(|left| *left = left.saturating_sub(1));
-        let left = *self.0.borrow();
+        self.left.send_modify(|left| *left = left.saturating_sub(1));
+        let left = *self.left.borrow();
         tracing::debug!(kind, left, "A watch has shown what is there.");
         if left == 0 {
-            tracing::info!("Every watch has shown what is there; the operator decides from now on.");
+            tracing::info!("Every watch has shown what is there.");
         }
     }
 
     /// Waits until every watch has shown what is there: before that an empty store proves nothing.
     pub(super) async fn wait(&self) {
         // The sender lives in self.
-        let _ = self.0.subscribe().wait_for(|left| *left == 0).await;
+        let _ = self.left.subscribe().wait_for(|left| *left == 0).await;
     }
 }
 
@@ -86,8 +95,13 @@ where
         let kind = <K as Resource>::kind(&()).into_owned();
         let events = watcher(self.api, watcher::Config::default()).backoff(Pauses::default()).reflect_shared(self.writer);
         let mut events = std::pin::pin!(events);
-        let mut first = true;
+        let (mut first, mut broken) = (true, true);
+        readiness.says(&kind, Part::Waits("the first list".to_owned()));
         while let Some(event) = events.next().await {
+            let shown = matches!(event, Ok(watcher::Event::InitDone | watcher::Event::Apply(_) | watcher::Event::Delete(_)));
+            if shown && std::mem::take(&mut broken) {
+                readiness.says(&kind, Part::Ready("watched".to_owned()));
+            }
             match event {
                 Ok(watcher::Event::InitDone) if first => {
                     first = false;
@@ -95,7 +109,11 @@ where
                 }
                 Ok(watcher::Event::Delete(object)) => gone(&object),
                 Ok(_) => {}
-                Err(error) => tracing::warn!(kind, %error, "A watch of the API server broke and is begun again."),
+                Err(error) => {
+                    broken = true;
+                    readiness.says(&kind, Part::Waits(format!("a new watch, as the last one broke: {error}")));
+                    tracing::warn!(kind, %error, "A watch of the API server broke and is begun again.");
+                }
             }
         }
     }

@@ -11,6 +11,8 @@
 //!  runs        MigrationRun     asks Nova for each move and follows it
 //! ```
 //!
+//! Of several operators one leads and acts ([`leader`]); the others watch and look, and write nothing.
+//!
 //! A restart is a no-op: everything that matters stands in the API server and in Nova.
 
 mod alerts;
@@ -20,6 +22,8 @@ mod context;
 mod crash;
 mod failure;
 mod feeds;
+mod figures;
+mod leader;
 mod policies;
 mod quarantine;
 mod run;

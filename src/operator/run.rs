@@ -1,6 +1,6 @@
 //! Start and stop of the operator: the watches, the controllers, and their end.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,21 +9,26 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{self, ObjectRef};
 use kube::runtime::{Controller, controller};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
 use rustls::crypto::aws_lc_rs;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::args::RunArguments;
-use super::context::{Context, Stores, Wakes};
+use super::context::{Base, Context, Stores, Wakes};
 use super::crash::Crash;
 use super::failure::Failure;
 use super::feeds::{Feed, Readiness};
-use super::{alerts, cloud, policies, quarantine, runs};
+use super::leader::{Election, Leadership};
+use super::{alerts, cloud, figures, leader, policies, quarantine, runs};
 use crate::api::{HostAlert, HostQuarantine, MigrationRun, OpenStackCloud, QuarantinePolicy};
-use crate::clock::Clock;
+use crate::clock::{Clock, Window};
 use crate::kubernetes::client;
-use crate::kubernetes::event::Events;
+use crate::kubernetes::writes::Oversight;
+use crate::telemetry::admin::Admin;
+use crate::telemetry::health::{Health, Part, Pulse};
+use crate::telemetry::metrics::{Catalogue, OperatorMetrics, Value};
 
 type Guarded<K> = DeserializeGuard<K>;
 
@@ -35,16 +40,68 @@ pub(super) fn run(arguments: &RunArguments) -> anyhow::Result<()> {
 }
 
 async fn operate(arguments: &RunArguments) -> anyhow::Result<()> {
-    let client = client::of(client::config(arguments.kubeconfig.as_deref()).await?)?;
-    let version = client.apiserver_version().await.context("cannot reach the API server: is its address right, and does it run?")?;
-    tracing::info!(kubernetes = version.git_version, namespace = arguments.namespace, version = env!("CARGO_PKG_VERSION"), "The operator starts.");
+    let clock = Clock::system();
+    let (health, catalogue) = (Health::new(clock.clone()), Catalogue::new());
+    let metrics = OperatorMetrics::new(&catalogue);
+    let current: Arc<Mutex<Weak<Context>>> = Arc::default();
+    let asked = Arc::clone(&current);
+    health.set("API server", Part::Waits("its first answer".to_owned()));
+    let _admin = Admin::start(&arguments.admin, health.clone(), catalogue, move || {
+        if let Some(context) = lock(&asked).upgrade() {
+            figures::refresh(&context);
+        }
+    });
+    let config = client::config(arguments.kubeconfig.as_deref()).await?;
+    let free = client::of(config.clone())?;
+    let version = free.apiserver_version().await.context("cannot reach the API server: is its address right, and does it run?")?;
+    health.set("API server", Part::Ready(format!("Kubernetes {}", version.git_version)));
+    let identity = arguments.identity.clone().unwrap_or_else(name_of_chance);
+    tracing::info!(kubernetes = version.git_version, namespace = arguments.namespace, version = env!("CARGO_PKG_VERSION"), identity, "The operator starts.");
     let stop = CancellationToken::new();
     let tasks = tokio_util::task::TaskTracker::new();
     tasks.spawn(stop_on_signal(stop.clone()));
-    serve(client, arguments, &stop).await;
+    tasks.spawn(beat(health.pulse("the runtime", RUNTIME_TURN)));
+    let election = Election { client: free, namespace: &arguments.namespace, identity: &identity };
+    while !stop.is_cancelled() {
+        let leadership = Leadership::new(Window::shut(clock.clone()));
+        let (window, counted) = (leadership.window.clone(), metrics.clone());
+        let oversight = Oversight::new(window, move |write| {
+            let status = write.status.map_or(Value::from("none"), |status| status.to_string().into());
+            counted.kubernetes_writes.one([write.resource.to_owned().into(), write.verb.into(), status]);
+        });
+        let base = Base {
+            client: client::under(config.clone(), &oversight)?,
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            health: health.clone(),
+            leadership,
+            node: arguments.node.clone(),
+            crash: Crash::at(arguments.crash_at),
+        };
+        serve(base, &election, &current, &stop).await;
+    }
     tracing::info!("The operator has ended; moves under way in Nova go on and are followed after the next start.");
     Ok(())
 }
+
+/// A name that no other process has.
+fn name_of_chance() -> String {
+    let host = rustix::system::uname();
+    format!("{}-{}", host.nodename().to_string_lossy(), Uuid::new_v4().simple())
+}
+
+/// Shows that the runtime goes round.
+async fn beat(pulse: Pulse) {
+    loop {
+        pulse.beat();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// How long the runtime may take until a task that sleeps for a second has its turn.
+const RUNTIME_TURN: Duration = Duration::from_secs(30);
+/// How long one look at an object may take before it counts as stuck. A cloud that answers nothing in time makes it minutes.
+const LONGEST_LOOK: Duration = Duration::from_secs(900);
 
 /// Cancels the token at the first SIGTERM or SIGINT.
 async fn stop_on_signal(stop: CancellationToken) {
@@ -61,23 +118,38 @@ async fn stop_on_signal(stop: CancellationToken) {
     stop.cancel();
 }
 
-/// Runs the watches and the controllers until the token is cancelled.
-async fn serve(client: Client, arguments: &RunArguments, stop: &CancellationToken) {
-    let feeds = Feeds::new(&client, &arguments.namespace);
+/// Runs the watches and the controllers, as one who follows and then as the leader, until the token is cancelled or another operator has the Lease.
+async fn serve(base: Base, election: &Election<'_>, current: &Mutex<Weak<Context>>, stop: &CancellationToken) {
+    let feeds = Feeds::new(&base.client, election.namespace);
     let (wakes, woken) = wakes();
-    let events = Events::new(client.clone(), None);
-    let readiness = Readiness::of(WATCHES);
-    let crash = Crash::at(arguments.crash_at);
-    let context = Arc::new(Context::new(client, Clock::system(), events, feeds.stores(), readiness.clone(), wakes, crash));
+    let readiness = Readiness::of(WATCHES, base.health.clone());
+    let context = Arc::new(Context::new(base, feeds.stores(), readiness.clone(), wakes));
+    *lock(current) = Arc::downgrade(&context);
     let controllers = controllers(&feeds, woken, &context, stop);
     let secrets_changed = watch_secrets(feeds.secrets.changes(), &context);
     let watches = feeds.run(&readiness, &context);
+    let work = async {
+        tokio::select! {
+            () = controllers => {}
+            () = watches => {}
+            () = secrets_changed => {}
+            () = patience(stop) => tracing::warn!("What was under way did not end in time; ending all the same."),
+        }
+    };
+    let ended = CancellationToken::new();
+    let mut lead = std::pin::pin!(leader::run(election, &context, &ended));
     tokio::select! {
-        () = controllers => {}
-        () = watches => {}
-        () = secrets_changed => {}
-        () = patience(stop) => tracing::warn!("What was under way did not end in time; ending all the same."),
+        why = &mut lead => {
+            // What is under way is dropped where it stands: none of its writes would go out any more.
+            let why = why.unwrap_or_default();
+            tracing::warn!(why, "This operator does not lead any more. It writes nothing and begins anew as one that follows.");
+        }
+        () = work => {
+            ended.cancel();
+            lead.await;
+        }
     }
+    context.health.forget_all();
     context.tasks.close();
 }
 
@@ -221,12 +293,52 @@ where
     R: Fn(Arc<Guarded<K>>, Arc<Context>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<controller::Action, Failure>> + Send + 'static,
 {
-    let (stop, context) = (stop.clone(), Arc::clone(context));
+    let (stop, context, reconcile) = (stop.clone(), Arc::clone(context), Arc::new(reconcile));
     async move {
-        let results = controller.graceful_shutdown_on(async move { stop.cancelled().await }).run(reconcile, retry::<K>, context);
+        let asked_to_end = stop.clone();
+        let in_turn = move |object: Arc<Guarded<K>>, context: Arc<Context>| {
+            let turn = turn::<K>(Arc::clone(&context), stop.clone());
+            let name = kube::Resource::meta(&*object).name.clone().unwrap_or_default();
+            let reconcile = Arc::clone(&reconcile);
+            async move {
+                if let Some(action) = turn.await {
+                    return Ok(action);
+                }
+                let _at_work = context.health.pulse(format!("the look at {} {name}", K::kind(&())), LONGEST_LOOK);
+                let result = reconcile(object, Arc::clone(&context)).await;
+                context.metrics.reconciles.one([K::kind(&()), if result.is_ok() { "done" } else { "failed" }.into()]);
+                result
+            }
+        };
+        let results = controller.graceful_shutdown_on(async move { asked_to_end.cancelled().await }).run(in_turn, retry::<K>, context);
         // Failures of a reconcile are logged where they are retried.
         results.for_each(|_| std::future::ready(())).await;
     }
+}
+
+/// Waits until it is this operator's turn to look at objects of this kind: once it leads; at clouds it looks also while it follows. What to do instead of the look when it had to wait: the object
+/// may have changed meanwhile, so it is taken from the store anew.
+async fn turn<K: kube::Resource<DynamicType = ()>>(context: Arc<Context>, stop: CancellationToken) -> Option<controller::Action> {
+    let ready = async {
+        context.watches_ready().await;
+        let looks_always = K::kind(&()) == OpenStackCloud::kind(&());
+        if looks_always || context.leadership.leads() {
+            return !looks_always && !context.may_act();
+        }
+        context.leadership.wait().await;
+        true
+    };
+    tokio::select! {
+        must_wait = ready => must_wait.then(|| controller::Action::requeue(if context.may_act() { Duration::ZERO } else { CLAIM_PAUSE })),
+        () = stop.cancelled() => Some(controller::Action::await_change()),
+    }
+}
+
+/// When an object is looked at again while some cloud is not claimed.
+const CLAIM_PAUSE: Duration = Duration::from_millis(200);
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube's")]

@@ -6,6 +6,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::alert::parse::Format;
+use crate::telemetry::admin::AdminArguments;
 use crate::telemetry::log::LogArguments;
 
 /// Follows a sensor's alert file on a compute host and reports what it says to Kubernetes.
@@ -29,6 +30,9 @@ pub(super) enum Command {
 
 #[derive(Debug, Args)]
 pub(super) struct RunCommand {
+    #[command(flatten)]
+    pub(super) admin: AdminArguments,
+
     /// The name of the Kubernetes node that this host is.
     #[arg(long, env = "NODE_NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(super) node: String,

@@ -5,6 +5,7 @@ mod alerts;
 mod alerts_tests;
 mod args;
 mod deliver;
+mod figures;
 mod parse_command;
 mod run;
 pub mod snapshot;

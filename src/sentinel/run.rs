@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 use super::alerts::{Alerts, Delivery, State};
 use super::args::RunCommand;
 use super::deliver::{DeliverError, Reporter};
+use super::figures;
 use super::snapshot::Snapshot;
 use crate::alert::parse::Format;
 use crate::clock::Clock;
@@ -22,7 +23,12 @@ use crate::kubernetes::client::ClientError;
 use crate::tail::checkpoint::{Checkpoint, CheckpointError, StateFolder};
 use crate::tail::wake::Wake;
 use crate::tail::{Start, TailError, Tailer};
+use crate::telemetry::admin::Admin;
+use crate::telemetry::health::{Health, Part, Pulse};
+use crate::telemetry::metrics::{Catalogue, SentinelMetrics};
 
+/// How long the loop may take for one round: it waits for [`LAST_RETRY`] at most, and reads a bounded part of the file.
+const ROUND: Duration = Duration::from_secs(60);
 /// How long the last deliveries may take after SIGTERM.
 const FAREWELL: Duration = Duration::from_secs(4);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -72,6 +78,8 @@ impl Stop {
 
 async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop) -> Result<(), RunError> {
     let state = StateFolder::open(&command.state_dir)?;
+    let (published, health) = (watch::Sender::new(Snapshot::default()), Health::new(clock.clone()));
+    let _admin = admin(command, &health, published.subscribe());
     let reporter = Reporter::new(&command.node, command.kubeconfig.as_deref()).await?;
     let checkpoint = load(&state);
     // Where reading begins is decided now, not when the API server answers: what is written meanwhile is new.
@@ -86,12 +94,12 @@ async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop) -> Result<(
         () = stop.asked() => return Ok(()),
     };
     tracing::info!(node = command.node, host_alerts = known.len(), "The API server answers; reading begins");
+    health.set("API server", Part::Ready("it has answered".to_owned()));
     let (wake, no_notice) = Wake::new(&command.eve);
     if let Some(error) = no_notice {
         tracing::warn!("{:#}", anyhow::Error::from(error));
     }
     let alerts = Alerts::new(&command.node, Format::SuricataEve, tailer, checkpoint, known);
-    let (published, _) = watch::channel(Snapshot::default());
     let mut sentinel = Sentinel {
         clock,
         state,
@@ -104,10 +112,18 @@ async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop) -> Result<(
         known: Snapshot::default(),
         published,
         next_publish: Duration::ZERO,
+        pulse: health.pulse("the loop that reads and reports", ROUND),
     };
     sentinel.run(&mut stop).await;
     sentinel.say_farewell().await;
     Ok(())
+}
+
+fn admin(command: &RunCommand, health: &Health, snapshots: watch::Receiver<Snapshot>) -> Admin {
+    let catalogue = Catalogue::new();
+    let metrics = SentinelMetrics::new(&catalogue);
+    health.set("API server", Part::Waits("its answer with this node's HostAlerts".to_owned()));
+    Admin::start(&command.admin, health.clone(), catalogue, move || figures::refresh(&metrics, &snapshots.borrow()))
 }
 
 /// Saves where reading begins when nothing was saved before: a sentinel that is killed before the API server has answered must not begin later, at the end of what was written meanwhile.
@@ -198,11 +214,13 @@ struct Sentinel<'a> {
     known: Snapshot,
     published: watch::Sender<Snapshot>,
     next_publish: Duration,
+    pulse: Pulse,
 }
 
 impl Sentinel<'_> {
     async fn run(&mut self, stop: &mut Stop) {
         loop {
+            self.pulse.beat();
             let state = self.read();
             self.send();
             self.save();

@@ -9,6 +9,7 @@ mod crashes;
 mod ctl;
 mod drain;
 mod kinds;
+mod leadership;
 mod mistakes;
 mod nova;
 mod observe;

@@ -14,6 +14,7 @@ use super::catalog::nova_base;
 use super::clouds_yaml::CloudConfig;
 use super::error::{ConnectError, Fault, FaultKind, PostOutcome};
 use super::microversion::{self, Microversion, Range};
+use super::oversight::Oversight;
 use super::request::{Answer, Http, Request, Retries, join, version_header};
 use super::session::{Session, Token};
 use crate::clock::Clock;
@@ -73,6 +74,7 @@ pub struct Identity {
 /// One service: where it is, and the microversion header of its requests.
 #[derive(Clone, Debug)]
 pub(super) struct Service {
+    name: &'static str,
     base: Url,
     version: HeaderValue,
 }
@@ -83,8 +85,13 @@ const MAX_PAGES: usize = 1_000;
 impl Cloud {
     /// Logs in, chooses the region and the microversions, and checks that all of it can be used.
     pub async fn connect(config: &CloudConfig, clock: Clock) -> Result<Self, ConnectError> {
+        Self::connect_under(config, clock, Oversight::default()).await
+    }
+
+    /// The same for somebody who does not let it write at all times.
+    pub async fn connect_under(config: &CloudConfig, clock: Clock, oversight: Oversight) -> Result<Self, ConnectError> {
         let cloud = config.name.as_str();
-        let http = Http::new(config).await?;
+        let http = Http::new(config, clock.clone(), oversight).await?;
         let session = Session::new(config, clock.clone());
         let grant = session.login(&http).await.map_err(|source| login_failed(config, source))?;
         let region = grant.catalog.region(cloud, config.region.as_deref())?;
@@ -96,8 +103,8 @@ impl Cloud {
         let placement_version = negotiate("Placement", &placement, microversion::PLACEMENT).await?;
         let inner = Inner {
             name: config.name.clone(),
-            nova: Service { base: nova, version: version_value("compute", microversion) },
-            placement: Service { base: placement, version: version_value("placement", placement_version) },
+            nova: Service { name: "Nova", base: nova, version: version_value("compute", microversion) },
+            placement: Service { name: "Placement", base: placement, version: version_value("placement", placement_version) },
             identity: Identity { user: grant.user.name, project: grant.project.name, region },
             http,
             session,
@@ -237,13 +244,13 @@ impl Cloud {
 impl Service {
     /// The same service, spoken to in another microversion.
     pub(super) fn speaking(&self, kind: &str, version: Microversion) -> Self {
-        Self { base: self.base.clone(), version: version_value(kind, version) }
+        Self { name: self.name, base: self.base.clone(), version: version_value(kind, version) }
     }
 
     fn request<'a>(&self, token: &Token, operation: &'a str, method: &Method, url: &Url, body: Option<&'a Value>) -> Request<'a> {
         let mut headers = token_header(token);
         headers.insert(version_header(), self.version.clone());
-        Request { operation, method: method.clone(), url: url.clone(), headers, body }
+        Request { service: self.name, operation, method: method.clone(), url: url.clone(), headers, body }
     }
 }
 
@@ -287,7 +294,8 @@ async fn choose_version(http: &Http, token: &Token, cloud: &str, name: &'static 
     let operation = format!("ask {name} at {base} which microversions it offers");
     let mut retries = Retries::default();
     let answer = loop {
-        let request = Request { operation: &operation, method: Method::GET, url: join(base, &[""], &[]), headers: token_header(token), body: None };
+        let url = join(base, &[""], &[]);
+        let request = Request { service: name, operation: &operation, method: Method::GET, url, headers: token_header(token), body: None };
         match http.exchange(request).await {
             Err(fault) if retries.again(&fault).await => {}
             other => break other,

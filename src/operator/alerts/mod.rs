@@ -26,7 +26,6 @@ pub(super) use alarms::alerted_hosts;
 pub(super) use alarms::{Alarms, alerting_hosts};
 
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostAlert>>, context: Arc<Context>) -> Result<Action, Failure> {
-    context.ready().await;
     let Some(alert) = guard::valid(&object) else { return Ok(Action::await_change()) };
     if context.has_joined(alert) {
         return Ok(Action::await_change());

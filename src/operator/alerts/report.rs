@@ -19,6 +19,7 @@ pub(super) async fn write(context: &Context, alert: &HostAlert, judgement: &Judg
     }
     let next = judgement.status(&alert.spec, earlier, received);
     let written = status::apply(&context.api(), alert, &next).await?;
+    context.metrics.decisions.one([judgement.decision.as_str()]);
     let (decision, host, rule) = (judgement.decision.as_str(), judgement.host.as_deref().unwrap_or("-"), alert.spec.rule_id.as_str());
     let name = alert.name_any();
     tracing::info!(

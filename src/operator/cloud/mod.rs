@@ -23,20 +23,25 @@ pub(super) use observe::clouds_of_secret;
 pub(super) fn usable(context: &Context, name: &str) -> Result<Arc<LiveCloud>, Unusable> {
     let live = context.cloud(name)?;
     let fresh = live.inventory.freshness(context.clock.now()) == Freshness::Fresh;
-    match observe::problem_of(&live, fresh) {
+    match observe::runs_on_suspect(context, name, &live).or_else(|| observe::problem_of(&live, fresh)) {
         None => Ok(live),
         Some(problem) => Err(problem.unusable),
     }
 }
 
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<OpenStackCloud>>, context: Arc<Context>) -> Result<Action, Failure> {
-    context.ready().await;
     let Some(cloud) = guard::valid(&object) else { return Ok(Action::await_change()) };
     if cloud.metadata.deletion_timestamp.is_some() {
         context.forget_cloud(&cloud.name_any());
+        context.health.forget(&format!("cloud {}", cloud.name_any()));
         return Ok(Action::await_change());
     }
     let seen = observe::observe(&context, cloud).await;
+    context.health.set(format!("cloud {}", cloud.name_any()), seen.as_part());
+    // One who follows looks, so as to be warm, and writes nothing. Nobody writes into a status that is another operator's.
+    if !context.may_act() {
+        return Ok(seen.next_look());
+    }
     let next = report::status(cloud, &seen, context.clock.now());
     report::write(&context, cloud, seen.problem.is_some(), next).await?;
     Ok(seen.next_look())

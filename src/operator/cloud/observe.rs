@@ -9,18 +9,25 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use sha2::{Digest as _, Sha256};
 
+use crate::alert::decision::{CloudFacts, locate};
 use crate::api::OpenStackCloud;
+use crate::api::condition::RUNS_ON_SUSPECT;
 use crate::gate::{self, BudgetFacts};
 use crate::kubernetes::guard;
-use crate::openstack::{self, Cloud, FaultKind, Freshness, Inventory, clouds_yaml};
+use crate::openstack::{self, Cloud, FaultKind, Freshness, Inventory, Oversight, clouds_yaml};
 use crate::operator::alerts::alerting_hosts;
 use crate::operator::context::{Context, LiveCloud, Unusable};
 use crate::operator::failure::chain;
+use crate::telemetry::health::Part;
+use crate::telemetry::metrics::Value;
 
 /// How long a configuration error is left alone when nothing changes; a change of the object or of the Secret is seen at once.
 const CONFIGURATION_PAUSE: Duration = Duration::from_secs(60);
 /// The pause after a connection that failed for another reason.
 const CONNECTION_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long a poller may take from one look to the next before it counts as stuck: the longest interval, and a cloud that answers nothing in time.
+const LONGEST_LOOK: Duration = Duration::from_secs(900);
 
 /// Why a cloud cannot be used.
 pub(super) struct Problem {
@@ -43,6 +50,15 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// What readiness says of the cloud. That a cloud cannot be used makes the operator no less ready: it works for all others, and a person reads the reason in the object.
+    pub(super) fn as_part(&self) -> Part {
+        match &self.problem {
+            None if self.fresh => Part::Ready("looked at".to_owned()),
+            None => Part::Waits("the first look at it".to_owned()),
+            Some(Problem { unusable, .. }) => Part::Ready(format!("cannot be used ({}): {}", unusable.reason, unusable.message)),
+        }
+    }
+
     /// When to look again; a tick of the poller comes earlier.
     pub(super) fn next_look(&self) -> Action {
         match &self.problem {
@@ -63,7 +79,7 @@ pub(super) async fn observe(context: &Arc<Context>, cloud: &OpenStackCloud) -> S
         }
         Ok(live) => {
             let fresh = live.inventory.freshness(context.clock.now()) == Freshness::Fresh;
-            let problem = problem_of(&live, fresh);
+            let problem = runs_on_suspect(context, &name, &live).or_else(|| problem_of(&live, fresh));
             let budget = live.inventory.services().map(|services| {
                 let claims = context.claims();
                 let limit = cloud.spec.budget.hosts_out_of_service;
@@ -74,6 +90,18 @@ pub(super) async fn observe(context: &Arc<Context>, cloud: &OpenStackCloud) -> S
             Seen { live: Some(live), problem, fresh, budget, alerting }
         }
     }
+}
+
+/// The node that this operator runs on is a host of the cloud: whoever is root there may hold the cloud's credential, so nothing that this operator asks for is done in its name.
+pub(super) fn runs_on_suspect(context: &Context, cloud: &str, live: &LiveCloud) -> Option<Problem> {
+    let node = context.node.as_deref()?;
+    let (spec, services) = (context.cloud_spec(cloud)?, live.inventory.services()?);
+    let place = locate(node, &[CloudFacts { name: cloud, mapping: &spec.hosts, services: Some(&services.services) }]).ok()?;
+    let message = format!(
+        "this operator runs on node {node}, which is host {} of the cloud: it only records until it runs elsewhere. Keep it away from the nodes with a sentinel",
+        place.host
+    );
+    Some(Problem { unusable: Unusable { reason: RUNS_ON_SUSPECT.into(), message }, needs_a_person: true, about_credential: false })
 }
 
 /// What stands against using a connected cloud.
@@ -155,7 +183,7 @@ async fn connect(context: &Arc<Context>, cloud: &OpenStackCloud, document: &[u8]
     for notice in &config.notices {
         tracing::warn!(cloud = cloud.name_any(), notice, "Something in clouds.yaml is not honoured.");
     }
-    let connected = Cloud::connect(&config, context.clock.clone()).await.map_err(|error| {
+    let connected = Cloud::connect_under(&config, context.clock.clone(), oversight(context)).await.map_err(|error| {
         let transient = matches!(error, openstack::ConnectError::Call { .. });
         Problem { unusable: Unusable { reason: error.category().to_owned(), message: chain(&error) }, needs_a_person: !transient, about_credential: !transient }
     })?;
@@ -178,11 +206,23 @@ async fn connect(context: &Arc<Context>, cloud: &OpenStackCloud, document: &[u8]
     Ok(LiveCloud { cloud: connected, inventory, fingerprint, sees_all_projects, notices: config.notices, poller })
 }
 
+/// Writes to the cloud go out only while the Lease has time left; every exchange is counted.
+fn oversight(context: &Context) -> Oversight {
+    let metrics = context.metrics.clone();
+    Oversight::new(context.leadership.window.clone(), move |exchange| {
+        let status = exchange.status.map_or_else(Value::from, |status| Value::from(status.to_string()));
+        metrics.openstack_requests.one([exchange.service.into(), exchange.method.to_string().into(), status]);
+        metrics.openstack_seconds.observe(exchange.took.as_secs_f64());
+    })
+}
+
 /// Polls, and wakes the controllers after each look.
 async fn poll(context: Arc<Context>, name: String, inventory: Inventory, poller: openstack::Poller) {
     let mut changed = inventory.changed();
+    let pulse = context.health.pulse(format!("the poller of cloud {name}"), LONGEST_LOOK);
     let forward = async {
         while changed.changed().await.is_ok() {
+            pulse.beat();
             context.wake_cloud(&name);
         }
     };

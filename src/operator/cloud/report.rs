@@ -29,6 +29,7 @@ pub(super) fn status(cloud: &OpenStackCloud, seen: &Seen, now: Timestamp) -> Ope
         identity: identity.map(|who| Identity { user: who.user.clone(), project: who.project.clone(), region: who.region.clone() }).or(current.identity),
         microversion: seen.live.as_ref().map(|live| live.cloud.microversion().to_string()).or(current.microversion),
         hosts: services.map(|services| counts(&services.services, seen.alerting)).or(current.hosts),
+        operator: current.operator,
         conditions: conditions.finish(),
     }
 }

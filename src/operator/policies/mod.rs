@@ -14,7 +14,6 @@ use crate::api::policy::QuarantinePolicyStatus;
 use crate::kubernetes::{guard, status};
 
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<QuarantinePolicy>>, context: Arc<Context>) -> Result<Action, Failure> {
-    context.ready().await;
     let Some(policy) = guard::valid(&object) else { return Ok(Action::await_change()) };
     let known = context.cloud_spec(&policy.spec.cloud).is_some();
     let current = policy.status.clone().unwrap_or_default();

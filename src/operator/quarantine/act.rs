@@ -54,7 +54,8 @@ pub(super) async fn act(context: &Context, quarantine: &HostQuarantine, seen: &S
                     let control = CloudControl::new(live.cloud.clone(), permit);
                     let written = write_service(quarantine, &control, service, write).await;
                     live.inventory.refresh_now();
-                    context.note_refusal(&seen.uid, written)?;
+                    let action = if matches!(write, Write::Disable(_)) { "disable" } else { "enable" };
+                    context.note_refusal(&seen.uid, action, written)?;
                 }
             }
             Todo::MakeRuns(runs) => make_runs(context, quarantine, runs).await?,

@@ -24,7 +24,6 @@ use crate::quarantine::{Pace, decide};
 const STEPS: u32 = 8;
 
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostQuarantine>>, context: Arc<Context>) -> Result<Action, Failure> {
-    context.ready().await;
     let Some(quarantine) = guard::valid(&object) else { return Ok(Action::await_change()) };
     if let Some(pause) = observe::nothing_due(&context, quarantine) {
         return Ok(Action::requeue(pause));

@@ -28,7 +28,6 @@ use crate::migration::{self, Step, decide, open_attempt};
 const PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<MigrationRun>>, context: Arc<Context>) -> Result<Action, Failure> {
-    context.ready().await;
     let Some(run) = guard::valid(&object) else { return Ok(Action::await_change()) };
     if is_finished(run) || act::is_orphan(&context, run) {
         return act::let_go(&context, run).await;

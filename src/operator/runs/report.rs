@@ -50,6 +50,7 @@ async fn turn(context: &Context, object: &MigrationRun, before: &MigrationRunSta
     let ended = |status: &MigrationRunStatus| status.attempts.iter().filter(|attempt| attempt.ended_at.is_some()).count();
     if let Some(attempt) = next.attempts.iter().rfind(|attempt| attempt.ended_at.is_some()).filter(|_| ended(next) > ended(before)) {
         let outcome = attempt.outcome.map_or("-", |outcome| outcome.as_str());
+        context.metrics.migrations.one([outcome]);
         tracing::info!(run, attempt = attempt.number, outcome, why = attempt.message, "An attempt ended.");
     }
     if before.phase == next.phase {
@@ -60,11 +61,13 @@ async fn turn(context: &Context, object: &MigrationRun, before: &MigrationRunSta
     match next.phase {
         Some(RunPhase::Succeeded) => {
             let duration_ms = next.measured.as_ref().and_then(|measured| measured.duration_millis);
+            count_figures(context, next);
             tracing::info!(run, destination = next.destination_host, duration_ms, "A server has left the host.");
             context.events.publish(object, Tone::Normal, "Migrate", &reason, &message).await;
         }
         Some(RunPhase::Failed) => {
             tracing::warn!(run, reason, why = message, "A server could not be moved.");
+            context.metrics.given_up.one([reason.clone()]);
             context.events.publish(object, Tone::Warning, "Migrate", &reason, &message).await;
         }
         Some(RunPhase::Superseded) => {
@@ -73,5 +76,20 @@ async fn turn(context: &Context, object: &MigrationRun, before: &MigrationRunSta
         }
         Some(phase) => tracing::debug!(run, phase = phase.as_str(), why = message, "A run has a new phase."),
         None => {}
+    }
+}
+
+/// Adds what was measured of a move that succeeded to the operator's figures.
+fn count_figures(context: &Context, status: &MigrationRunStatus) {
+    let Some(measured) = &status.measured else { return };
+    if let Some(millis) = measured.duration_millis.and_then(|millis| u64::try_from(millis).ok()) {
+        context.metrics.migration_seconds.observe(Duration::from_millis(millis).as_secs_f64());
+    }
+    if let Some(bytes) = &measured.transferred_bytes {
+        for (what, figure) in [("memory", bytes.memory), ("disk", bytes.disk)] {
+            if let Some(figure) = figure.and_then(|figure| u64::try_from(figure).ok()) {
+                context.metrics.migration_bytes.add([what], figure);
+            }
+        }
     }
 }

@@ -109,6 +109,23 @@ impl Program {
         figure.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
+    /// What its admin endpoint answers at a path, such as `/readyz`: the status and the text. Nothing where it does not answer.
+    pub(crate) async fn admin(&self, path: &str) -> Option<(u16, String)> {
+        let printed = self.printed();
+        let line = printed.lines().rfind(|line| line.contains("The admin endpoint answers."))?;
+        let address = line.split("address=").nth(1)?.split_whitespace().next()?;
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap();
+        let answer = client.get(format!("http://{address}{path}")).send().await.ok()?;
+        Some((answer.status().as_u16(), answer.text().await.ok()?))
+    }
+
+    /// One figure of its `/metrics`: the sum of all series whose line begins so.
+    pub(crate) async fn figure(&self, series: &str) -> Option<f64> {
+        let (_, text) = self.admin("/metrics").await?;
+        let lines = text.lines().filter(|line| line.starts_with(series));
+        Some(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum())
+    }
+
     /// All that it has printed.
     pub(crate) fn printed(&self) -> String {
         fs::read_to_string(&self.log).unwrap()

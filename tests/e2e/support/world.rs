@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{File, create_dir_all};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -139,6 +140,8 @@ impl World {
         let (delete, all) = (DeleteParams::default(), ListParams::default());
         Api::<Secret>::namespaced(self.client.clone(), NAMESPACE).delete_collection(&delete, &all).await.unwrap();
         Api::<Event>::namespaced(self.client.clone(), "default").delete_collection(&delete, &all).await.unwrap();
+        // An operator that was killed has not given it back.
+        Api::<coordination::Lease>::namespaced(self.client.clone(), NAMESPACE).delete_collection(&delete, &all).await.unwrap();
     }
 
     async fn clean_kind<K: Kind>(&self) {
@@ -367,9 +370,26 @@ impl World {
 
     /// Starts the operator with further arguments.
     pub(crate) fn start_operator(&mut self, arguments: &[&str]) {
+        // Under the same name after a restart, as a container in its pod, so that it need not wait until its own Lease is over.
+        self.operator = Some(self.another_operator("operator", arguments));
+    }
+
+    /// Starts one more operator, which the story holds and names. It logs into the same folder.
+    pub(crate) fn another_operator(&self, name: &str, arguments: &[&str]) -> Program {
+        self.operator_of(name, NAMESPACE, &self.plane.credential("sidestep-operator", None), arguments)
+    }
+
+    /// Starts an operator of another namespace with somebody else's credential.
+    pub(crate) fn operator_of(&self, name: &str, namespace: &str, credential: &Path, arguments: &[&str]) -> Program {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidestep-operator"));
-        command.args(["run", "--namespace", NAMESPACE, "--kubeconfig"]).arg(self.plane.credential("sidestep-operator", None)).args(arguments);
-        self.operator = Some(Program::start(&mut command, &self.folder.path().join("operator.log")));
+        command.args(["run", "--namespace", namespace, "--identity", name, "--admin-address", "127.0.0.1:0", "--kubeconfig"]);
+        command.arg(credential).args(arguments);
+        Program::start(&mut command, &self.folder.path().join(format!("{name}.log")))
+    }
+
+    /// The operator.
+    pub(crate) fn operator(&self) -> &Program {
+        self.operator.as_ref().unwrap()
     }
 
     /// Ends the operator as `kill -9` does.
@@ -389,7 +409,7 @@ impl World {
         create_dir_all(&state).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidestep-sentinel"));
         command.args(["run", "--node", node, "--eve"]).arg(self.eve(node)).arg("--state-dir").arg(state);
-        command.arg("--kubeconfig").arg(self.plane.credential("sidestep-sentinel", Some(node)));
+        command.arg("--kubeconfig").arg(self.plane.credential("sidestep-sentinel", Some(node))).args(["--admin-address", "127.0.0.1:0"]);
         self.sentinels.insert(node.to_owned(), Program::start(&mut command, &self.folder.path().join(format!("sentinel-{node}.log"))));
     }
 

@@ -2,12 +2,16 @@
 //!
 //! Two kinds of time: [`Clock::now`] is the wall clock, for what is written into objects and compared with other machines' stamps;
 //! [`Clock::monotonic`] never jumps, for how long something took or when something is due. The system clock is used everywhere outside tests; a test that needs
-//! to decide what time it is makes a [`Clock::manual`] one and moves it.
+//! to decide what time it is makes a [`Clock::manual`] one and moves it. [`Clock::moment`] is for what must end in time even if the machine sleeps meanwhile; see [`Window`].
+
+mod window;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
+
+pub use window::{Shut, Window};
 
 /// A source of time; cheap to clone.
 #[derive(Clone, Debug)]
@@ -57,6 +61,16 @@ impl Clock {
         }
     }
 
+    /// Now, by both clocks that go on while the machine sleeps.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        let since_boot = match &self.0 {
+            Source::System => since_boot(),
+            Source::Manual(manual) => lock(manual).elapsed,
+        };
+        Moment { since_boot, wall: self.now() }
+    }
+
     /// Moves a manual clock forward, both kinds of time. Does nothing to the system clock.
     pub fn advance(&self, by: Duration) {
         if let Source::Manual(manual) = &self.0 {
@@ -72,6 +86,27 @@ impl Clock {
             lock(manual).wall = wall;
         }
     }
+}
+
+/// A moment by two clocks: time since boot, sleep included, and the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    since_boot: Duration,
+    wall: Timestamp,
+}
+
+impl Moment {
+    /// The time since an earlier moment, by the clock that says more.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        let by_wall = Duration::try_from(self.wall.duration_since(earlier.wall)).unwrap_or_default();
+        self.since_boot.saturating_sub(earlier.since_boot).max(by_wall)
+    }
+}
+
+fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 fn lock(manual: &Mutex<Manual>) -> std::sync::MutexGuard<'_, Manual> {
