@@ -4,13 +4,16 @@
 //! ```text
 //! GET    /admin/requests            every request so far        DELETE   forgets them
 //! GET    /admin/state               hosts, servers, migrations
-//! POST   /admin/servers             {"name", "host", "state", "ram_mb", "vcpus", "project", "id"} -> 201 {"id"}
-//! PATCH  /admin/servers/{id}        {"state"}
-//! DELETE /admin/servers/{id}
-//! PUT    /admin/hosts/{host}        {"state": "up" | "down"}
+//! POST   /admin/servers             a server as in a description: {"name", "host", "state", "ram_mb", ...} -> 201 {"id"}
+//! PATCH  /admin/servers/{id}        {"state", "locked"}
+//! POST   /admin/servers/{id}/{what} what its owner does: delete, restore, migrate, confirm, revert
+//! DELETE /admin/servers/{id}        gone with all that it held
+//! PUT    /admin/hosts/{host}        {"state": "up" | "down", "hypervisor": "lost" | "back"}
+//! POST   /admin/hosts/{host}/restart         its nova-compute ends and starts again; it makes a service row where there is none
+//! DELETE /admin/hosts/{host}/service         its service row is gone until then
 //! PUT    /admin/faults/{name}       knobs of migrations; name: default, host-<source>, <server's UUID>        DELETE removes them
 //! POST   /admin/http-faults         {"method", "path", "answer", "times", "seconds", "delay_ms"}              DELETE removes all
-//! PUT    /admin/settings            the settings to change, by name                                           GET shows all
+//! PUT    /admin/settings            the settings to change, by name; aggregates, server_groups and timing entry by entry                                           GET shows all
 //! DELETE /admin/tokens              every token given out is unknown from now on
 //! ```
 
@@ -20,8 +23,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::core::Core;
+use super::describe::VmState;
 use super::model::{Host, Migration, Server};
-use super::settings::{Settings, VmState};
+use super::settings::Settings;
 use super::state::Refusal;
 use super::wire::{Ask, Reply};
 
@@ -48,8 +52,11 @@ fn route(core: &mut Core, ask: &Ask) -> Result<Reply, Refusal> {
         }
         (&Method::DELETE, ["requests"]) => core.log.clear(),
         (&Method::DELETE, ["servers", id]) => core.cloud.delete_server(server_id(id)?)?,
-        (&Method::PATCH, ["servers", id]) => core.cloud.set_state(server_id(id)?, parse::<StateChange>(ask)?.state)?,
-        (&Method::PUT, ["hosts", name]) => core.cloud.set_host_up(name, parse::<HostChange>(ask)?.state == Report::Up)?,
+        (&Method::PATCH, ["servers", id]) => change_server(core, server_id(id)?, &parse(ask)?)?,
+        (&Method::POST, ["servers", id, what]) => of_owner(core, server_id(id)?, what)?,
+        (&Method::PUT, ["hosts", name]) => change_host(core, name, &parse(ask)?)?,
+        (&Method::POST, ["hosts", name, "restart"]) => core.cloud.restart_host(name)?,
+        (&Method::DELETE, ["hosts", name, "service"]) => core.cloud.delete_service(name)?,
         (&Method::PUT, ["faults", name]) => core.cloud.set_knobs(knobs_name(core, name)?, Some(parse(ask)?)),
         (&Method::DELETE, ["faults", name]) => core.cloud.set_knobs(name, None),
         (&Method::POST, ["http-faults"]) => core.faults.add(parse(ask)?, core.now),
@@ -63,21 +70,56 @@ fn route(core: &mut Core, ask: &Ask) -> Result<Reply, Refusal> {
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct StateChange {
-    state: VmState,
+struct ServerChange {
+    state: Option<VmState>,
+    locked: Option<bool>,
+}
+
+fn change_server(core: &mut Core, id: Uuid, change: &ServerChange) -> Result<(), Refusal> {
+    if let Some(state) = change.state {
+        core.cloud.set_state(id, state)?;
+    }
+    change.locked.map_or(Ok(()), |locked| core.cloud.set_locked(id, locked))
+}
+
+fn of_owner(core: &mut Core, id: Uuid, what: &str) -> Result<(), Refusal> {
+    let request_id = core.cloud.request_id();
+    match what {
+        "delete" => core.cloud.delete(id),
+        "restore" => core.cloud.set_state(id, VmState::Active),
+        "migrate" => core.cloud.cold_migrate(id, None, &request_id),
+        "confirm" => core.cloud.confirm_resize(id, &request_id),
+        "revert" => core.cloud.revert_resize(id, &request_id),
+        _ => Err(Refusal::NotFound(format!("{what} is none of delete, restore, migrate, confirm, revert"))),
+    }
 }
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HostChange {
-    state: Report,
+    state: Option<Report>,
+    hypervisor: Option<Hypervisor>,
 }
 
-#[derive(serde::Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, serde::Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 enum Report {
     Up,
     Down,
+}
+
+#[derive(Clone, Copy, serde::Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Hypervisor {
+    Lost,
+    Back,
+}
+
+fn change_host(core: &mut Core, name: &str, change: &HostChange) -> Result<(), Refusal> {
+    if let Some(state) = change.state {
+        core.cloud.set_host_up(name, state == Report::Up)?;
+    }
+    change.hypervisor.map_or(Ok(()), |hypervisor| core.cloud.set_hypervisor(name, hypervisor == Hypervisor::Back))
 }
 
 fn parse<T: DeserializeOwned>(ask: &Ask) -> Result<T, Refusal> {

@@ -42,6 +42,10 @@ pub enum FaultAnswer {
     Delay,
     /// 503 with a page of HTML, as a proxy says it.
     Html,
+    /// 200 with a page of HTML, as a portal in front of the service says it.
+    Page,
+    /// 200 with a JSON object that has nothing in it.
+    Empty,
     /// This status with OpenStack's kind of body.
     Status(StatusCode),
 }
@@ -54,6 +58,8 @@ impl FaultAnswer {
             Self::LoseReply => "lose_reply",
             Self::Delay => "delay",
             Self::Html => "html",
+            Self::Page => "page",
+            Self::Empty => "empty",
             Self::Status(_) => "status",
         }
     }
@@ -68,8 +74,12 @@ impl<'de> Deserialize<'de> for FaultAnswer {
             "lose_reply" => Ok(Self::LoseReply),
             "delay" => Ok(Self::Delay),
             "html" => Ok(Self::Html),
+            "page" => Ok(Self::Page),
+            "empty" => Ok(Self::Empty),
             _ => status().map(Self::Status).ok_or_else(|| {
-                serde::de::Error::custom(format!("answer {word:?} is none of reset, lose_reply, delay, html, or a status from 400 to 599 such as \"503\""))
+                serde::de::Error::custom(format!(
+                    "answer {word:?} is none of reset, lose_reply, delay, html, page, empty, or a status from 400 to 599 such as \"503\""
+                ))
             }),
         }
     }

@@ -12,16 +12,22 @@
 //!
 //! [`Cloud::advance`] lets everything happen that is due, one event after the other and each at its own time, so that it does not matter how often anybody looks.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::copy::{Copy, MIB, Rates, RoundEnd};
-use super::model::{Action, Fault, Migration, Outcome, Phase, Sample, Size};
-use super::scheduler::{Candidate, Capacity, rank};
-use super::settings::{AfterRollback, FailPoint, VmState};
+use super::describe::VmState;
+use super::groups::allowed_hosts;
+use super::model::{Action, Fault, Migration, MoveKind, Outcome, Phase, Sample};
+use super::scheduler::{Candidate, rank};
+use super::settings::{AfterRollback, FailPoint};
 use super::state::{Cloud, later};
+
+/// Copies by their source.
+type Shares = BTreeMap<String, u32>;
 
 impl Cloud {
     /// Lets everything happen that is due until `now`. Going back in time does nothing.
@@ -30,6 +36,9 @@ impl Cloud {
             self.settle(at);
             self.now = self.now.max(at);
             self.fire(id, at);
+            if self.migrations.get(&id).is_some_and(|one| matches!(one.phase, Phase::Ended)) {
+                self.open.remove(&id);
+            }
             self.admit();
         }
         self.now = self.now.max(now);
@@ -38,10 +47,11 @@ impl Cloud {
 
     /// When the next thing happens by itself, and to which migration.
     fn next_event(&self) -> Option<(Timestamp, u64)> {
-        self.migrations.values().filter_map(|migration| self.due(migration).map(|at| (at, migration.id))).min()
+        let shares = self.shares();
+        self.open().filter_map(|migration| self.due(migration, &shares).map(|at| (at, migration.id))).min()
     }
 
-    fn due(&self, migration: &Migration) -> Option<Timestamp> {
+    fn due(&self, migration: &Migration, shares: &Shares) -> Option<Timestamp> {
         let phase = match &migration.phase {
             Phase::Posted(at)
             | Phase::Checking(at)
@@ -51,15 +61,20 @@ impl Cloud {
             | Phase::Leaving(at)
             | Phase::Arrived(at)
             | Phase::RollingBack(at, _)
+            | Phase::Scheduling(at)
+            | Phase::Moving(at)
+            | Phase::Landing(at)
+            | Phase::Confirming(at)
+            | Phase::Reverting(at)
             | Phase::Souring(at) => Some(*at),
-            Phase::Copying(copy) => self.copy_due(migration, copy),
-            Phase::Queued(_) | Phase::Orphaned | Phase::Ended => None,
+            Phase::Copying(copy) => self.copy_due(migration, copy, shares),
+            Phase::Queued(_) | Phase::Orphaned | Phase::Finished | Phase::Ended => None,
         };
         [phase, migration.next_sample].into_iter().flatten().min()
     }
 
-    fn copy_due(&self, migration: &Migration, copy: &Copy) -> Option<Timestamp> {
-        let send = self.rates(migration).send;
+    fn copy_due(&self, migration: &Migration, copy: &Copy, shares: &Shares) -> Option<Timestamp> {
+        let send = self.rates(migration, shares).send;
         let fails = self.breaks_at(migration).and_then(|(_, share)| copy.seconds_to_share(share, send));
         let seconds = [copy.seconds_to_round_end(send), fails].into_iter().flatten().reduce(f64::min)?;
         // A nanosecond more than computed, so that rounding cannot make an event that changes nothing.
@@ -67,11 +82,17 @@ impl Cloud {
         Some(later(self.settled, wait))
     }
 
+    /// How many copies leave each host at this moment.
+    fn shares(&self) -> Shares {
+        let mut shares = Shares::new();
+        self.copying().for_each(|migration| *shares.entry(migration.source.clone()).or_default() += 1);
+        shares
+    }
+
     /// What a copy is allowed at this moment: the source's bandwidth is shared by the copies that leave it.
-    fn rates(&self, migration: &Migration) -> Rates {
+    fn rates(&self, migration: &Migration, shares: &Shares) -> Rates {
         let knobs = self.knobs_of(migration.server, &migration.source);
-        let leaving = |one: &&Migration| one.source == migration.source && matches!(one.phase, Phase::Copying(_));
-        let sharing = u32::try_from(self.migrations.values().filter(leaving).count()).unwrap_or(u32::MAX).max(1);
+        let sharing = shares.get(&migration.source).copied().unwrap_or(1);
         let speed = self.settings.speed;
         let send = if knobs.stall == Some(true) { 0.0 } else { knobs.bandwidth.unwrap_or(self.settings.bandwidth) * MIB * speed / f64::from(sharing) };
         Rates {
@@ -87,7 +108,8 @@ impl Cloud {
         if seconds <= 0.0 {
             return;
         }
-        let rates: Vec<(u64, f64)> = self.copying().map(|migration| (migration.id, self.rates(migration).send)).collect();
+        let shares = self.shares();
+        let rates: Vec<(u64, f64)> = self.copying().map(|migration| (migration.id, self.rates(migration, &shares).send)).collect();
         for (id, send) in rates {
             if let Some(Migration { phase: Phase::Copying(copy), .. }) = self.migrations.get_mut(&id) {
                 copy.settle(seconds, send);
@@ -97,7 +119,7 @@ impl Cloud {
     }
 
     fn copying(&self) -> impl Iterator<Item = &Migration> {
-        self.migrations.values().filter(|migration| matches!(migration.phase, Phase::Copying(_)))
+        self.open().filter(|migration| matches!(migration.phase, Phase::Copying(_)))
     }
 
     fn fire(&mut self, id: u64, at: Timestamp) {
@@ -120,6 +142,11 @@ impl Cloud {
             Phase::Arrived(due) if due <= at => self.complete(id, at),
             Phase::RollingBack(due, word) if due <= at => self.rolled_back(id, at, word),
             Phase::Souring(due) if due <= at => self.sour(id, at),
+            Phase::Scheduling(due) if due <= at => self.cold_scheduled(id, at),
+            Phase::Moving(due) if due <= at => self.cold_moved(id, at),
+            Phase::Landing(due) if due <= at => self.cold_landed(id, at),
+            Phase::Confirming(due) if due <= at => self.cold_confirmed(id, at),
+            Phase::Reverting(due) if due <= at => self.cold_reverted(id, at),
             _ => {}
         }
     }
@@ -128,8 +155,9 @@ impl Cloud {
         let due = later(at, self.settings.pace(self.settings.timing.checks_ms));
         if let Some(migration) = self.migrations.get_mut(&id) {
             migration.created_at = at;
-            migration.status = Some("accepted");
-            migration.phase = Phase::Checking(due);
+            let live = migration.kind == MoveKind::Live;
+            migration.status = Some(if live { "accepted" } else { "pre-migrating" });
+            migration.phase = if live { Phase::Checking(due) } else { Phase::Scheduling(due) };
         }
     }
 
@@ -138,6 +166,9 @@ impl Cloud {
         let Some(migration) = self.migrations.get(&id).cloned() else { return };
         if !self.hosts.get(&migration.source).is_some_and(super::model::Host::is_up) {
             return self.refuse(&migration, at, &format!("Compute service of {} is unavailable at this time.", migration.source));
+        }
+        if let Some(reason) = self.strike(&migration, FailPoint::Network, "") {
+            return self.refuse(&migration, at, &reason);
         }
         let hosts: Vec<String> = self.ranked(&migration).into_iter().map(str::to_owned).collect();
         for host in hosts {
@@ -192,17 +223,21 @@ impl Cloud {
     pub(super) fn admit(&mut self) {
         let at = self.now;
         let since = |migration: &Migration| if let Phase::Queued(since) = migration.phase { Some((since, migration.id)) } else { None };
-        let mut queued: Vec<(Timestamp, u64)> = self.migrations.values().filter_map(since).collect();
+        let mut queued: Vec<(Timestamp, u64)> = self.open().filter_map(since).collect();
+        if queued.is_empty() {
+            return;
+        }
         queued.sort_unstable();
+        let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+        self.open().filter(|one| one.holds_slot()).for_each(|one| *taken.entry(one.source.clone()).or_default() += 1);
         for (_, id) in queued {
-            let Some(migration) = self.migrations.get(&id).cloned() else { continue };
-            if !self.hosts.get(&migration.source).is_some_and(|host| host.up) {
+            let Some(migration) = self.migrations.get(&id) else { continue };
+            let of_source = taken.entry(migration.source.clone()).or_default();
+            if *of_source >= self.settings.max_concurrent_live_migrations || !self.hosts.get(&migration.source).is_some_and(|host| host.up) {
                 continue;
             }
-            let taken = self.migrations.values().filter(|one| one.source == migration.source && one.holds_slot()).count();
-            if taken >= self.settings.max_concurrent_live_migrations {
-                continue;
-            }
+            *of_source += 1;
+            let migration = migration.clone();
             let due = later(at, self.settings.pace(self.settings.timing.prepare_ms));
             self.set(id, at, Some("preparing"), Phase::Preparing(due));
             if let Some(destination) = &migration.destination {
@@ -273,7 +308,7 @@ impl Cloud {
         if !copy.round_is_over() {
             return;
         }
-        let rates = self.rates(&migration);
+        let rates = self.rates(&migration, &self.shares());
         let due = later(at, self.settings.pace(self.settings.timing.leave_ms));
         if let Some(migration) = self.migrations.get_mut(&id)
             && let Phase::Copying(copy) = &mut migration.phase
@@ -297,7 +332,7 @@ impl Cloud {
         self.end(id, at, word);
         if word == "error" {
             self.break_server(migration.server, at, None);
-        } else if self.settings.after_rollback == AfterRollback::Error && migration.status == Some("running") {
+        } else if self.after_rollback(&migration) == AfterRollback::Error && migration.status == Some("running") {
             let due = later(at, self.settings.pace(self.settings.timing.rollback_error_ms));
             if let Some(migration) = self.migrations.get_mut(&id) {
                 migration.phase = Phase::Souring(due);
@@ -305,6 +340,10 @@ impl Cloud {
         } else if !was_queued && let Some(destination) = &migration.destination {
             self.act(&migration, |action| action.step("compute_rollback_live_migration_at_destination", destination, at, Outcome::Success));
         }
+    }
+
+    fn after_rollback(&self, migration: &Migration) -> AfterRollback {
+        self.knobs_of(migration.server, &migration.source).after_rollback.unwrap_or(self.settings.after_rollback)
     }
 
     fn sour(&mut self, id: u64, at: Timestamp) {
@@ -325,7 +364,7 @@ impl Cloud {
     /// same, and only its power state shows it.
     pub(super) fn give_up(&mut self, source: &str) {
         let found = |migration: &&Migration| migration.source == source && matches!(migration.phase, Phase::Orphaned | Phase::Queued(_));
-        let found: Vec<Migration> = self.migrations.values().filter(found).cloned().collect();
+        let found: Vec<Migration> = self.open().filter(found).cloned().collect();
         for migration in found {
             self.end(migration.id, self.now, "error");
             if migration.status == Some("running")
@@ -334,6 +373,7 @@ impl Cloud {
                 server.power_state = 0;
             }
         }
+        self.prune();
     }
 
     /// The guest has left the source and Nova notices.
@@ -343,9 +383,12 @@ impl Cloud {
         if self.strike(&migration, FailPoint::StayOnSource, &destination).is_some() {
             return self.end(id, at, "completed");
         }
+        if self.strike(&migration, FailPoint::RecordBehind, &destination).is_some() {
+            return self.set(id, at, Some("completed"), Phase::Ended);
+        }
+        self.relocate(migration.server, &destination);
         if let Some(server) = self.servers.get_mut(&migration.server) {
-            server.host.clone_from(&destination);
-            server.migrating = false;
+            server.task = None;
             server.progress = 0;
             server.updated = at;
         }
@@ -373,19 +416,19 @@ impl Cloud {
     }
 
     /// The row gets its last word, and the server has no task any more.
-    fn end(&mut self, id: u64, at: Timestamp, word: &'static str) {
+    pub(super) fn end(&mut self, id: u64, at: Timestamp, word: &'static str) {
         self.set(id, at, Some(word), Phase::Ended);
         let Some(migration) = self.migrations.get_mut(&id) else { return };
         migration.sample = None;
         migration.next_sample = None;
         let (server, source) = (migration.server, migration.source.clone());
         if let Some(server) = self.servers.get_mut(&server) {
-            server.migrating = false;
+            server.task = None;
             server.progress = 0;
             server.updated = at;
         }
         self.bump(&source);
-        tracing::debug!(migration = id, %server, status = word, "Live migration ended");
+        tracing::debug!(migration = id, %server, status = word, "Migration ended");
     }
 
     fn break_server(&mut self, id: Uuid, at: Timestamp, fault: Option<String>) {
@@ -399,7 +442,7 @@ impl Cloud {
         }
     }
 
-    fn set(&mut self, id: u64, at: Timestamp, word: Option<&'static str>, phase: Phase) {
+    pub(super) fn set(&mut self, id: u64, at: Timestamp, word: Option<&'static str>, phase: Phase) {
         if let Some(migration) = self.migrations.get_mut(&id) {
             migration.status = word.or(migration.status);
             migration.updated_at = Some(at);
@@ -410,24 +453,24 @@ impl Cloud {
         }
     }
 
-    fn act(&mut self, migration: &Migration, change: impl FnOnce(&mut Action)) {
+    pub(super) fn act(&mut self, migration: &Migration, change: impl FnOnce(&mut Action)) {
         if let Some(action) = self.actions.iter_mut().rev().find(|action| action.request_id == migration.request_id) {
             change(action);
         }
     }
 
-    fn ranked(&self, migration: &Migration) -> Vec<&str> {
-        let capacity = Capacity { memory_mb: self.settings.host_memory_mb, vcpus: self.settings.host_vcpus };
-        let candidates = self.hosts.values().map(|host| {
-            let allocated = self.allocations(&host.name).iter().fold(Size { ram_mb: 0, vcpus: 0, disk_gb: 0 }, |sum, (_, size)| Size {
-                ram_mb: sum.ram_mb + size.ram_mb,
-                vcpus: sum.vcpus + size.vcpus,
-                disk_gb: sum.disk_gb + size.disk_gb,
-            });
-            let resident_mb = self.servers.values().filter(|server| server.host == host.name).map(|server| server.size.ram_mb).sum();
-            Candidate { host, allocated, resident_mb }
+    /// The hosts that may receive the server of this migration, best first.
+    pub(super) fn ranked(&self, migration: &Migration) -> Vec<&str> {
+        let usage = self.usage();
+        let in_group = allowed_hosts(self, migration.server);
+        let candidates = self.hosts.values().map(|host| Candidate {
+            host,
+            allocated: usage.get(host.name.as_str()).copied().unwrap_or_default(),
+            capacity: self.settings.capacity(&host.name),
+            fits_group: in_group(&host.name),
+            resident_mb: self.residents.get(&host.name).map_or(0, |there| there.size.ram_mb),
         });
-        rank(candidates.collect(), migration.size, capacity, &migration.source, migration.wanted.as_deref())
+        rank(candidates.collect(), migration.size, &migration.source, migration.wanted.as_deref())
     }
 
     /// Whether the knobs let this migration fail at `point` with this destination.
@@ -438,13 +481,15 @@ impl Cloud {
     }
 
     /// Lets it fail when the knobs say so, counts it, and gives the reason.
-    fn strike(&mut self, migration: &Migration, point: FailPoint, destination: &str) -> Option<String> {
+    pub(super) fn strike(&mut self, migration: &Migration, point: FailPoint, destination: &str) -> Option<String> {
         if !self.armed(migration, point, destination) {
             return None;
         }
         *self.failures.entry(migration.server).or_default() += 1;
         let reason = self.knobs_of(migration.server, &migration.source).reason;
-        Some(reason.unwrap_or_else(|| format!("simulated failure on {destination}")))
+        let network = "Connection to neutron failed: Failed to establish a new connection: Connection refused";
+        let text = if point == FailPoint::Network { network.to_owned() } else { format!("simulated failure on {destination}") };
+        Some(reason.unwrap_or(text))
     }
 
     /// Where the copy breaks, if it does: the point, and the share of the memory that is sent before.

@@ -14,15 +14,21 @@
 
 mod access;
 mod admin;
+mod allocations;
 mod args;
+mod candidates;
+mod cold;
 mod copy;
 mod core;
+mod describe;
 mod faults;
+mod groups;
 mod ids;
 mod keystone;
 mod lifecycle;
 mod model;
 mod nova;
+mod orders;
 mod placement;
 mod run;
 mod scheduler;
@@ -35,11 +41,12 @@ mod wire;
 
 pub use access::Request;
 pub use args::Args;
+pub use describe::{AggregateSettings, GroupPolicy, GroupSettings, HostSettings, ServerSettings, VmState};
 pub use faults::{FaultAnswer, HttpFault};
-pub use model::{Action, Event, Fault, Host, Migration, Outcome, Sample, Server, Size};
+pub use model::{Action, Event, Fault, Host, Migration, MoveKind, Outcome, Sample, Server, Size};
 pub use nova::Microversion;
 pub use run::{RunError, run};
-pub use settings::{AfterRollback, FailPoint, Knobs, ServerSettings, Settings, Timing, VmState};
+pub use settings::{AfterRollback, FailPoint, Knobs, Settings, Timing};
 pub use state::{Cloud, Refusal};
 
 use std::io;

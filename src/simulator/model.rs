@@ -1,11 +1,13 @@
 //! The rows of the simulated cloud: hosts, servers, migrations, instance actions. Plain data; what moves it is in `lifecycle`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::copy::Copy;
-use super::settings::VmState;
+use super::describe::VmState;
 
 /// A compute host: its nova-compute service and its resource provider.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +28,8 @@ pub struct Host {
     pub up: bool,
     /// Forced down by an administrator.
     pub forced_down: bool,
+    /// Nova has a service row of it. One that was deleted comes back, under another id, when its nova-compute starts again.
+    pub registered: bool,
     /// When an administrator last changed its service.
     pub changed_at: Timestamp,
     /// Generation of its resource provider: one more with each change of its allocations or traits.
@@ -36,12 +40,12 @@ impl Host {
     /// Whether Nova counts it as working.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.up && !self.forced_down
+        self.up && !self.forced_down && self.registered
     }
 }
 
 /// The size of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Size {
     /// Memory, MiB.
     pub ram_mb: u64,
@@ -49,6 +53,29 @@ pub struct Size {
     pub vcpus: u64,
     /// Disk, GiB.
     pub disk_gb: u64,
+}
+
+impl Size {
+    /// Adds another one.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.ram_mb += other.ram_mb;
+        self.vcpus += other.vcpus;
+        self.disk_gb += other.disk_gb;
+    }
+
+    /// Takes another one away.
+    pub(crate) fn remove(&mut self, other: Self) {
+        self.ram_mb = self.ram_mb.saturating_sub(other.ram_mb);
+        self.vcpus = self.vcpus.saturating_sub(other.vcpus);
+        self.disk_gb = self.disk_gb.saturating_sub(other.disk_gb);
+    }
+
+    /// Whether one more of `other` goes into `whole` beside what this is.
+    pub(crate) fn leaves_room_for(self, other: Self, whole: Self) -> bool {
+        let mut sum = self;
+        sum.add(other);
+        sum.ram_mb <= whole.ram_mb && sum.vcpus <= whole.vcpus && sum.disk_gb <= whole.disk_gb
+    }
 }
 
 /// What `fault` of a server shows.
@@ -81,8 +108,8 @@ pub struct Server {
     pub state: VmState,
     /// What its guest was last known to do, in Nova's numbers.
     pub power_state: u8,
-    /// A live migration is under way.
-    pub migrating: bool,
+    /// What is being done with it, in Nova's word: `migrating`, `resize_prep`, ...
+    pub task: Option<&'static str>,
     /// Per cent of the memory that the last sample showed as sent.
     pub progress: u64,
     /// When it was made.
@@ -91,14 +118,36 @@ pub struct Server {
     pub updated: Timestamp,
     /// What went wrong, while it is in ERROR.
     pub fault: Option<Fault>,
+    /// Locked by its owner.
+    pub locked: bool,
+    /// Its disk is a volume.
+    pub volume: bool,
+    /// Its server group, by name.
+    pub group: Option<String>,
+    /// Its addresses.
+    pub addresses: Vec<String>,
 }
 
 impl Server {
-    /// The word of `status`.
+    /// The word of `status`: Nova shows some tasks instead of the state.
     #[must_use]
     pub fn status(&self) -> &'static str {
-        if self.migrating && matches!(self.state, VmState::Active | VmState::Paused) { "MIGRATING" } else { self.state.status() }
+        match (self.state, self.task) {
+            (VmState::Active | VmState::Paused, Some("migrating")) => "MIGRATING",
+            (VmState::Active | VmState::Shutoff, Some(task)) if task.starts_with("resize_") => "RESIZE",
+            (VmState::Resized, Some("resize_reverting")) => "REVERT_RESIZE",
+            (state, _) => state.status(),
+        }
     }
+}
+
+/// The servers that stand on one host.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Residents {
+    /// By number.
+    pub(crate) servers: BTreeMap<u64, Uuid>,
+    /// All of them together.
+    pub(crate) size: Size,
 }
 
 /// Where a live migration stands, with what is due next.
@@ -126,6 +175,18 @@ pub(crate) enum Phase {
     RollingBack(Timestamp, &'static str),
     /// Stands where it stood when nova-compute on the source died; the hypervisor copied on, and nobody tells Nova. Ends when that nova-compute starts again.
     Orphaned,
+    /// Cold, `pre-migrating`: scheduling ends at the time given.
+    Scheduling(Timestamp),
+    /// Cold, `migrating`: the source stops the guest and hands its disk over until the time given.
+    Moving(Timestamp),
+    /// Cold, `post-migrating`: the destination takes it up until the time given.
+    Landing(Timestamp),
+    /// Cold, `finished`: waits for a confirmation or a revert, for as long as it takes.
+    Finished,
+    /// Cold, `confirming` until the time given.
+    Confirming(Timestamp),
+    /// Cold, `reverting` until the time given.
+    Reverting(Timestamp),
     /// Ended with a word that turns to `error`, and the server to ERROR, at the time given.
     Souring(Timestamp),
     /// Ended.
@@ -143,13 +204,40 @@ pub struct Sample {
     pub remaining: u64,
 }
 
-/// A live migration and its row.
+/// What kind of move a migration is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum MoveKind {
+    /// A live migration.
+    Live,
+    /// A cold migration.
+    Cold,
+    /// Somebody's resize.
+    Resize,
+}
+
+impl MoveKind {
+    /// The word of `migration_type`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live-migration",
+            Self::Cold => "migration",
+            Self::Resize => "resize",
+        }
+    }
+}
+
+/// A migration and its row.
 #[derive(Clone, Debug, Serialize)]
 pub struct Migration {
     /// Number of the row; rises with time.
     pub id: u64,
     /// UUID of the row and Placement consumer that holds the source meanwhile.
     pub uuid: Uuid,
+    /// What kind of move it is.
+    pub kind: MoveKind,
+    /// What the server was before it.
+    pub before: VmState,
     /// The server.
     pub server: Uuid,
     /// Its memory in MiB stands for the flavor in `old_instance_type_id`.
@@ -187,13 +275,14 @@ impl Migration {
             // One that was aborted while it waited never had a slot.
             Phase::RollingBack(..) => self.status != Some("queued"),
             Phase::Posted(_) | Phase::Checking(_) | Phase::Cast(_) | Phase::Queued(_) | Phase::Souring(_) | Phase::Ended => false,
+            Phase::Scheduling(_) | Phase::Moving(_) | Phase::Landing(_) | Phase::Finished | Phase::Confirming(_) | Phase::Reverting(_) => false,
         }
     }
 
     /// Whether `/servers/{id}/migrations` lists it.
     #[must_use]
     pub fn is_in_progress(&self) -> bool {
-        matches!(self.status, Some("queued" | "preparing" | "running"))
+        self.kind == MoveKind::Live && matches!(self.status, Some("queued" | "preparing" | "running"))
     }
 
     /// Whether its UUID holds the source in Placement, and the server's UUID the destination once there is one.
@@ -228,7 +317,7 @@ pub enum Outcome {
 /// What somebody asked of a server, by request.
 #[derive(Clone, Debug, Serialize)]
 pub struct Action {
-    /// `create`, `live-migration`, `live_migration_cancel`.
+    /// `create`, `live-migration`, `live_migration_cancel`, `migrate`, `confirmResize`, ...
     pub action: &'static str,
     /// The server.
     pub server: Uuid,

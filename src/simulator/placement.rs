@@ -6,10 +6,10 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::core::Core;
-use super::keystone;
 use super::model::{Host, Size};
 use super::state::Cloud;
 use super::wire::{Ask, Reply};
+use super::{candidates, keystone};
 
 /// Newest microversion of Placement that is spoken; the oldest is 1.0.
 const NEWEST: u16 = 39;
@@ -61,13 +61,16 @@ fn route(cloud: &Cloud, ask: &Ask, parts: &[&str], minor: u16, request_id: &str)
     if ask.method != Method::GET {
         return error(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed", "The method specified is not allowed for this resource.", request_id);
     }
+    if let ["allocation_candidates"] = parts {
+        return candidates::answer(cloud, ask, minor).unwrap_or_else(|sentence| error(StatusCode::BAD_REQUEST, "Bad Request", &sentence, request_id));
+    }
     let body = match parts {
         ["resource_providers"] => providers(cloud, ask, minor),
         ["resource_providers", id] => find(cloud, id).map(|host| provider(host, minor)),
         ["resource_providers", id, "allocations"] => find(cloud, id).map(|host| of_provider(cloud, host, minor)),
         ["resource_providers", id, "usages"] => find(cloud, id).map(|host| usages(cloud, host)),
         ["resource_providers", id, "inventories"] => find(cloud, id).map(|host| inventories(cloud, host)),
-        ["resource_providers", id, "traits"] => find(cloud, id).map(traits),
+        ["resource_providers", id, "traits"] => find(cloud, id).map(|host| traits(cloud, host)),
         ["allocations", consumer] => consumer.parse().ok().map(|consumer| of_consumer(cloud, consumer, minor)),
         _ => None,
     };
@@ -83,13 +86,13 @@ fn route(cloud: &Cloud, ask: &Ask, parts: &[&str], minor: u16, request_id: &str)
 fn providers(cloud: &Cloud, ask: &Ask, minor: u16) -> Option<Value> {
     let name = ask.param("name");
     let id = ask.param("uuid");
-    let fits = |host: &&Host| name.is_none_or(|name| host.name == name) && id.is_none_or(|id| host.provider_id.to_string() == id);
+    let fits = |host: &&Host| host.registered && name.is_none_or(|name| host.name == name) && id.is_none_or(|id| host.provider_id.to_string() == id);
     let rows: Vec<Value> = cloud.hosts().filter(fits).map(|host| provider(host, minor)).collect();
     Some(json!({"resource_providers": rows}))
 }
 
 fn find<'a>(cloud: &'a Cloud, id: &str) -> Option<&'a Host> {
-    cloud.hosts().find(|host| host.provider_id.to_string() == id)
+    cloud.hosts().find(|host| host.registered && host.provider_id.to_string() == id)
 }
 
 fn provider(host: &Host, minor: u16) -> Value {
@@ -106,7 +109,8 @@ fn provider(host: &Host, minor: u16) -> Value {
     value
 }
 
-fn resources(size: Size) -> Value {
+/// A size by the classes of resources.
+pub(super) fn resources(size: Size) -> Value {
     json!({"VCPU": size.vcpus, "MEMORY_MB": size.ram_mb, "DISK_GB": size.disk_gb})
 }
 
@@ -151,29 +155,30 @@ fn of_consumer(cloud: &Cloud, consumer: Uuid, minor: u16) -> Value {
 }
 
 fn usages(cloud: &Cloud, host: &Host) -> Value {
-    let none = Size { ram_mb: 0, vcpus: 0, disk_gb: 0 };
-    let sum = cloud.allocations(&host.name).into_iter().fold(none, |sum, (_, size)| Size {
-        ram_mb: sum.ram_mb + size.ram_mb,
-        vcpus: sum.vcpus + size.vcpus,
-        disk_gb: sum.disk_gb + size.disk_gb,
-    });
+    let mut sum = Size::default();
+    cloud.allocations(&host.name).into_iter().for_each(|(_, size)| sum.add(size));
     json!({"resource_provider_generation": host.generation, "usages": resources(sum)})
 }
 
 fn inventories(cloud: &Cloud, host: &Host) -> Value {
     let class = |total: u64| json!({"total": total, "reserved": 0, "min_unit": 1, "max_unit": total, "step_size": 1, "allocation_ratio": 1.0});
+    let Size { ram_mb, vcpus, disk_gb } = cloud.settings.capacity(&host.name);
     json!({
         "resource_provider_generation": host.generation,
-        "inventories": {"VCPU": class(cloud.settings.host_vcpus), "MEMORY_MB": class(cloud.settings.host_memory_mb), "DISK_GB": class(2000)},
+        "inventories": {"VCPU": class(vcpus), "MEMORY_MB": class(ram_mb), "DISK_GB": class(disk_gb)},
     })
 }
 
-fn traits(host: &Host) -> Value {
-    let mut traits = vec!["COMPUTE_NODE", "OWNER_NOVA", "COMPUTE_TRUSTED_CERTS", "COMPUTE_IMAGE_TYPE_RAW"];
-    if !host.enabled {
-        traits.push("COMPUTE_STATUS_DISABLED");
-    }
-    json!({"traits": traits, "resource_provider_generation": host.generation})
+/// The traits of a host's resource provider.
+pub(super) fn traits_of(cloud: &Cloud, host: &Host) -> Vec<String> {
+    let own = cloud.settings.host_settings.get(&host.name).into_iter().flat_map(|own| own.traits.iter().cloned());
+    let common = ["COMPUTE_NODE", "OWNER_NOVA", "COMPUTE_TRUSTED_CERTS", "COMPUTE_IMAGE_TYPE_RAW"].map(String::from);
+    let disabled = (!host.enabled).then(|| "COMPUTE_STATUS_DISABLED".to_owned());
+    common.into_iter().chain(own).chain(disabled).collect()
+}
+
+fn traits(cloud: &Cloud, host: &Host) -> Value {
+    json!({"traits": traits_of(cloud, host), "resource_provider_generation": host.generation})
 }
 
 fn error(status: StatusCode, title: &str, detail: &str, request_id: &str) -> Reply {

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::settings::{ServerSettings, Settings, VmState};
+use super::describe::ServerSettings;
+use super::settings::Settings;
 use super::{Args, Simulator, StartError};
 
 /// Why the program ended badly.
@@ -85,15 +86,7 @@ fn settings(args: Args) -> Result<Settings, RunError> {
 
 fn server(host: &str, number: u16) -> ServerSettings {
     let short = host.trim_start_matches("compute-");
-    ServerSettings {
-        id: None,
-        name: format!("web-{short}-{number}"),
-        host: host.to_owned(),
-        state: VmState::Active,
-        ram_mb: 512,
-        vcpus: 1,
-        project: "demo".into(),
-    }
+    ServerSettings { name: format!("web-{short}-{number}"), host: host.to_owned(), ..ServerSettings::default() }
 }
 
 fn read(path: &Path) -> Result<Settings, RunError> {

@@ -12,21 +12,16 @@ pub(crate) struct Candidate<'a> {
     pub(crate) host: &'a Host,
     /// What Placement has given away, moves included.
     pub(crate) allocated: Size,
+    /// What it has to give.
+    pub(crate) capacity: Size,
+    /// The rule of the server's group lets it go there.
+    pub(crate) fits_group: bool,
     /// Memory of the servers that are there, MiB.
     pub(crate) resident_mb: u64,
 }
 
-/// What each host has to give.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Capacity {
-    /// Memory, MiB.
-    pub(crate) memory_mb: u64,
-    /// Virtual CPUs.
-    pub(crate) vcpus: u64,
-}
-
 /// The hosts that may receive a server of `size`, best first. `source` never does; with `wanted` only that host may.
-pub(crate) fn rank<'a>(candidates: Vec<Candidate<'a>>, size: Size, capacity: Capacity, source: &str, wanted: Option<&str>) -> Vec<&'a str> {
+pub(crate) fn rank<'a>(candidates: Vec<Candidate<'a>>, size: Size, source: &str, wanted: Option<&str>) -> Vec<&'a str> {
     let mut fitting: Vec<Candidate<'_>> = candidates
         .into_iter()
         .filter(|candidate| {
@@ -35,8 +30,8 @@ pub(crate) fn rank<'a>(candidates: Vec<Candidate<'a>>, size: Size, capacity: Cap
                 && *enabled
                 && candidate.host.is_up()
                 && wanted.is_none_or(|wanted| wanted == name)
-                && candidate.allocated.ram_mb + size.ram_mb <= capacity.memory_mb
-                && candidate.allocated.vcpus + size.vcpus <= capacity.vcpus
+                && candidate.fits_group
+                && candidate.allocated.leaves_room_for(size, candidate.capacity)
         })
         .collect();
     fitting.sort_by(|one, other| (one.resident_mb, &one.host.name).cmp(&(other.resident_mb, &other.host.name)));
@@ -51,8 +46,7 @@ mod tests {
     use super::*;
 
     const SIZE: Size = Size { ram_mb: 512, vcpus: 1, disk_gb: 1 };
-    const NOTHING: Size = Size { ram_mb: 0, vcpus: 0, disk_gb: 0 };
-    const CAPACITY: Capacity = Capacity { memory_mb: 1024, vcpus: 8 };
+    const CAPACITY: Size = Size { ram_mb: 1024, vcpus: 8, disk_gb: 10 };
 
     fn host(name: &str) -> Host {
         Host {
@@ -64,6 +58,7 @@ mod tests {
             enabled: true,
             up: true,
             forced_down: false,
+            registered: true,
             changed_at: Timestamp::UNIX_EPOCH,
             generation: 0,
         }
@@ -71,8 +66,11 @@ mod tests {
 
     fn ranked<'a>(hosts: &'a [Host], allocated: &[u64], resident: &[u64], wanted: Option<&str>) -> Vec<&'a str> {
         let candidates = hosts.iter().zip(allocated).zip(resident);
-        let candidates = candidates.map(|((host, &ram_mb), &resident_mb)| Candidate { host, allocated: Size { ram_mb, ..NOTHING }, resident_mb }).collect();
-        rank(candidates, SIZE, CAPACITY, "a", wanted)
+        let candidate = |((host, &ram_mb), &resident_mb)| {
+            let allocated = Size { ram_mb, ..Size::default() };
+            Candidate { host, allocated, capacity: CAPACITY, fits_group: true, resident_mb }
+        };
+        rank(candidates.map(candidate).collect(), SIZE, "a", wanted)
     }
 
     #[test]

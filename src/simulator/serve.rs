@@ -97,6 +97,8 @@ async fn handle(State(shared): State<Arc<Shared>>, ConnectInfo(connection): Conn
     let (status, reply) = match answer {
         Some(FaultAnswer::Reset) => (0, None),
         Some(FaultAnswer::Html) => (503, Some(Reply::html(StatusCode::SERVICE_UNAVAILABLE))),
+        Some(FaultAnswer::Page) => (200, Some(Reply::html(StatusCode::OK))),
+        Some(FaultAnswer::Empty) => (200, Some(Reply::json(StatusCode::OK, &serde_json::json!({})))),
         Some(FaultAnswer::Status(StatusCode::UNAUTHORIZED)) => (401, Some(keystone::unauthorized())),
         Some(FaultAnswer::Status(status)) => (status.as_u16(), Some(nova::fault(status, "The service refuses by order of the simulator."))),
         Some(FaultAnswer::LoseReply) => (core.answer(&ask).status.as_u16(), None),

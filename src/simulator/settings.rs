@@ -2,14 +2,15 @@
 //!
 //! The defaults of the timings are what a real Nova 34 with libvirt took on an idle machine for one small server.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
-
+use super::describe::{AggregateSettings, GroupSettings, HostSettings, ServerSettings};
+use super::model::Size;
 use super::nova::Microversion;
+use serde::{Deserialize, Serialize};
 
 /// Everything that can be set. Unknown names are refused, absent ones keep their default.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,6 +26,14 @@ pub struct Settings {
     pub host_memory_mb: u64,
     /// Virtual CPUs that each host can give away.
     pub host_vcpus: u64,
+    /// Disk of each host, GiB.
+    pub host_disk_gb: u64,
+    /// In what single hosts differ, by name.
+    pub host_settings: BTreeMap<String, HostSettings>,
+    /// Aggregates of hosts, by name.
+    pub aggregates: BTreeMap<String, AggregateSettings>,
+    /// Groups of servers, by name.
+    pub server_groups: BTreeMap<String, GroupSettings>,
     /// The servers that are there from the beginning.
     pub servers: Vec<ServerSettings>,
     /// The regions of the catalog; all lead to the same services.
@@ -39,6 +48,10 @@ pub struct Settings {
     pub max_microversion: Microversion,
     /// Most rows in one page.
     pub max_limit: usize,
+    /// What links in lists begin with, such as `http://elsewhere:1/compute`: a Nova behind a proxy that it does not know. Absent: the address that was asked.
+    pub link_prefix: Option<String>,
+    /// A server that its owner deletes is only soft-deleted, as with `reclaim_instance_interval`.
+    pub soft_delete: bool,
     /// Live migrations that may leave one host at the same time; the rest is `queued`.
     pub max_concurrent_live_migrations: usize,
     /// What a source host can send, MiB/s, shared by the copies that leave it.
@@ -67,6 +80,10 @@ impl Default for Settings {
             hosts: ["cmp-1", "cmp-2", "cmp-3"].map(String::from).into(),
             host_memory_mb: 262_144,
             host_vcpus: 256,
+            host_disk_gb: 2000,
+            host_settings: BTreeMap::new(),
+            aggregates: BTreeMap::new(),
+            server_groups: BTreeMap::new(),
             servers: Vec::new(),
             regions: vec!["RegionOne".into()],
             password: "lab".into(),
@@ -74,6 +91,8 @@ impl Default for Settings {
             min_microversion: Microversion::FIRST,
             max_microversion: Microversion(104),
             max_limit: 1000,
+            link_prefix: None,
+            soft_delete: false,
             max_concurrent_live_migrations: 1,
             bandwidth: 1024.0,
             dirty_rate: 64.0,
@@ -125,6 +144,10 @@ pub struct Timing {
     pub rollback_ms: u64,
     /// From the end of the rollback to `error`, with [`AfterRollback::Error`].
     pub rollback_error_ms: u64,
+    /// How long the source of a cold migration stops the guest and hands its disk over.
+    pub cold_move_ms: u64,
+    /// How long the destination of a cold migration takes it up, and either side of a confirmation or a revert.
+    pub cold_finish_ms: u64,
 }
 
 impl Default for Timing {
@@ -142,96 +165,8 @@ impl Default for Timing {
             cancel_queued_ms: 200,
             rollback_ms: 1000,
             rollback_error_ms: 900,
-        }
-    }
-}
-
-/// A server to be made.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServerSettings {
-    /// Its id; absent: the next one.
-    #[serde(default)]
-    pub id: Option<Uuid>,
-    /// Its name.
-    pub name: String,
-    /// Its host, one of [`Settings::hosts`].
-    pub host: String,
-    /// Its state at the beginning.
-    #[serde(default)]
-    pub state: VmState,
-    /// Its memory, MiB.
-    #[serde(default = "ram_default", alias = "ram")]
-    pub ram_mb: u64,
-    /// Its virtual CPUs.
-    #[serde(default = "vcpus_default")]
-    pub vcpus: u64,
-    /// The project that owns it: `admin` or `demo`.
-    #[serde(default = "project_default")]
-    pub project: String,
-}
-
-fn ram_default() -> u64 {
-    512
-}
-
-fn vcpus_default() -> u64 {
-    1
-}
-
-fn project_default() -> String {
-    "demo".into()
-}
-
-/// What a server is when nothing is being done with it, by the word that the API shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum VmState {
-    /// Running.
-    #[default]
-    Active,
-    /// Paused in memory.
-    Paused,
-    /// Powered off.
-    Shutoff,
-    /// Saved to disk.
-    Suspended,
-    /// In error.
-    Error,
-}
-
-impl VmState {
-    /// The word of `OS-EXT-STS:vm_state`.
-    #[must_use]
-    pub fn vm_state(self) -> &'static str {
-        match self {
-            Self::Active => "active",
-            Self::Paused => "paused",
-            Self::Shutoff => "stopped",
-            Self::Suspended => "suspended",
-            Self::Error => "error",
-        }
-    }
-
-    /// The word of `status` when no task is under way.
-    #[must_use]
-    pub fn status(self) -> &'static str {
-        match self {
-            Self::Active => "ACTIVE",
-            Self::Paused => "PAUSED",
-            Self::Shutoff => "SHUTOFF",
-            Self::Suspended => "SUSPENDED",
-            Self::Error => "ERROR",
-        }
-    }
-
-    /// The number of `OS-EXT-STS:power_state` of a guest in this state.
-    #[must_use]
-    pub fn power_state(self) -> u8 {
-        match self {
-            Self::Active | Self::Error => 1,
-            Self::Paused => 3,
-            Self::Shutoff | Self::Suspended => 4,
+            cold_move_ms: 1500,
+            cold_finish_ms: 700,
         }
     }
 }
@@ -258,16 +193,22 @@ pub struct Knobs {
     pub fail_host: Option<String>,
     /// Fail only so many times per server, counted from when these knobs were set.
     pub times: Option<u32>,
+    /// Fail only for so long, seconds of real time, counted from when these knobs were set.
+    pub seconds: Option<f64>,
     /// The reason in Nova's words, where the API shows one.
     pub reason: Option<String>,
     /// From the POST's answer to the row, instead of the timing's; not divided by the speed.
     pub row_ms: Option<u64>,
+    /// What is left after a rollback, instead of [`Settings::after_rollback`].
+    pub after_rollback: Option<AfterRollback>,
 }
 
 /// Where a migration fails, and what is left then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailPoint {
+    /// The network service does not answer the conductor: row `error`, server as before.
+    Network,
     /// The destination's check refuses; Nova tries the other hosts, and then: row `error`, server as before.
     CheckDestination,
     /// The source's check refuses, with any destination: row `error`, server as before.
@@ -282,13 +223,17 @@ pub enum FailPoint {
     PostDestination,
     /// The row says `completed` and the server stays on the source: no real Nova was seen to do so, but a client must not believe the row alone.
     StayOnSource,
+    /// The row says `completed`, and the server stays MIGRATING on the source for ever although its guest has left.
+    RecordBehind,
+    /// The source of a cold migration cannot hand the server over: row `error`, server as before.
+    Cold,
 }
 
 impl Knobs {
     /// These knobs with those of `over` on top.
     #[must_use]
     pub fn overlaid(&self, over: &Self) -> Self {
-        let Self { hold, stall, bandwidth, dirty_rate, memory_mb, fail, fail_at, fail_host, times, reason, row_ms } = over.clone();
+        let Self { hold, stall, bandwidth, dirty_rate, memory_mb, fail, fail_at, fail_host, times, seconds, reason, row_ms, after_rollback } = over.clone();
         Self {
             hold: hold.or(self.hold),
             stall: stall.or(self.stall),
@@ -299,8 +244,10 @@ impl Knobs {
             fail_at: fail_at.or(self.fail_at),
             fail_host: fail_host.or_else(|| self.fail_host.clone()),
             times: times.or(self.times),
+            seconds: seconds.or(self.seconds),
             reason: reason.or_else(|| self.reason.clone()),
             row_ms: row_ms.or(self.row_ms),
+            after_rollback: after_rollback.or(self.after_rollback),
         }
     }
 }
@@ -337,9 +284,38 @@ impl Settings {
         if let Some(twice) = names.windows(2).find(|pair| pair.first() == pair.last()) {
             return Err(format!("hosts names {:?} twice: each host needs a name of its own", twice.first()));
         }
-        match self.servers.iter().find(|server| !self.hosts.contains(&server.host)) {
-            Some(server) => Err(format!("server {} is on host {}, which is not in hosts", server.name, server.host)),
+        self.check_names()
+    }
+}
+
+impl Settings {
+    /// Whether what is named exists.
+    fn check_names(&self) -> Result<(), String> {
+        let known: BTreeSet<&String> = self.hosts.iter().collect();
+        let of_servers = self.servers.iter().flat_map(|server| {
+            let what = format!("server {}", server.name);
+            [Some(&server.host), server.resized_from.as_ref()].into_iter().flatten().map(move |host| (what.clone(), host))
+        });
+        let of_aggregates = self.aggregates.iter().flat_map(|(name, one)| one.hosts.iter().map(move |host| (format!("aggregate {name}"), host)));
+        let of_settings = self.host_settings.keys().map(|host| ("host_settings".to_owned(), host));
+        if let Some((what, host)) = of_servers.chain(of_aggregates).chain(of_settings).find(|(_, host)| !known.contains(host)) {
+            return Err(format!("{what} is on host {host}, which is not in hosts"));
+        }
+        let grouped = |server: &&ServerSettings| server.group.as_ref().is_some_and(|group| !self.server_groups.contains_key(group));
+        match self.servers.iter().find(grouped) {
+            Some(server) => Err(format!("server {} is a member of a group that is not in server_groups", server.name)),
             None => Ok(()),
+        }
+    }
+
+    /// What a host has to give.
+    pub(crate) fn capacity(&self, host: &str) -> Size {
+        let own = self.host_settings.get(host);
+        let or = |own: Option<u64>, all: u64| own.unwrap_or(all);
+        Size {
+            ram_mb: or(own.and_then(|own| own.memory_mb), self.host_memory_mb),
+            vcpus: or(own.and_then(|own| own.vcpus), self.host_vcpus),
+            disk_gb: or(own.and_then(|own| own.disk_gb), self.host_disk_gb),
         }
     }
 }
@@ -349,6 +325,7 @@ const FOREVER: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 #[cfg(test)]
 mod tests {
+    use super::super::describe::VmState;
     use super::*;
 
     #[test]

@@ -2,14 +2,16 @@
 //!
 //! Every request first calls [`Cloud::advance`], which lets everything happen that was due until then, in order (see `lifecycle`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use uuid::Uuid;
 
+use super::describe::{ServerSettings, VmState};
 use super::ids::Ids;
-use super::model::{Action, Host, Migration, Outcome, Phase, Server, Size};
-use super::settings::{Knobs, ServerSettings, Settings, VmState};
+use super::model::{Action, Host, Migration, Outcome, Phase, Residents, Server, Size};
+use super::settings::{Knobs, Settings};
 
 /// The user and the project `admin`, and the user and the project `demo`, in this order of ids.
 #[derive(Clone, Copy, Debug)]
@@ -51,15 +53,22 @@ pub struct Cloud {
     pub(crate) settings: Settings,
     pub(crate) owners: Owners,
     pub(super) now: Timestamp,
+    /// When it began.
+    pub(super) began: Timestamp,
     /// Until when the copies are settled.
     pub(super) settled: Timestamp,
     pub(super) hosts: BTreeMap<String, Host>,
     pub(super) servers: BTreeMap<Uuid, Server>,
+    /// The servers of each host, by number: most of what is asked is about one host of many.
+    pub(super) residents: BTreeMap<String, Residents>,
     pub(super) migrations: BTreeMap<u64, Migration>,
+    /// The migrations that may not have ended: most of a long history has.
+    pub(super) open: BTreeSet<u64>,
     pub(super) actions: Vec<Action>,
-    pub(super) knobs: BTreeMap<String, Knobs>,
+    /// What is steered, and since when.
+    pub(super) knobs: BTreeMap<String, (Knobs, Timestamp)>,
     pub(super) failures: BTreeMap<Uuid, u32>,
-    ids: Ids,
+    pub(super) ids: Ids,
     server_count: u64,
 }
 
@@ -76,10 +85,13 @@ impl Cloud {
             settings,
             owners,
             now,
+            began: now,
             settled: now,
             hosts,
             servers: BTreeMap::new(),
+            residents: BTreeMap::new(),
             migrations: BTreeMap::new(),
+            open: BTreeSet::new(),
             actions: Vec::new(),
             knobs: BTreeMap::new(),
             failures: BTreeMap::new(),
@@ -111,6 +123,46 @@ impl Cloud {
         servers.into_iter()
     }
 
+    /// The servers on a host, newest first.
+    pub fn servers_on(&self, host: &str) -> impl Iterator<Item = &Server> {
+        let there = self.residents.get(host).into_iter().flat_map(|there| there.servers.values().rev());
+        there.filter_map(|id| self.servers.get(id))
+    }
+
+    /// The migrations that have not ended, oldest first.
+    pub(super) fn open(&self) -> impl Iterator<Item = &Migration> {
+        self.open.iter().filter_map(|id| self.migrations.get(id)).filter(|one| !matches!(one.phase, Phase::Ended))
+    }
+
+    /// Forgets which migrations were open and have ended.
+    pub(super) fn prune(&mut self) {
+        let Self { open, migrations, .. } = self;
+        open.retain(|id| migrations.get(id).is_some_and(|one| !matches!(one.phase, Phase::Ended)));
+    }
+
+    /// Notes that a server stands on another host.
+    pub(super) fn relocate(&mut self, id: Uuid, host: &str) {
+        let Some(server) = self.servers.get_mut(&id) else { return };
+        let old = std::mem::replace(&mut server.host, host.to_owned());
+        let (number, size) = (server.number, server.size);
+        self.leave(&old, number, size);
+        self.settle_in(host, number, id, size);
+    }
+
+    fn leave(&mut self, host: &str, number: u64, size: Size) {
+        if let Some(there) = self.residents.get_mut(host)
+            && there.servers.remove(&number).is_some()
+        {
+            there.size.remove(size);
+        }
+    }
+
+    fn settle_in(&mut self, host: &str, number: u64, id: Uuid, size: Size) {
+        let there = self.residents.entry(host.to_owned()).or_default();
+        there.servers.insert(number, id);
+        there.size.add(size);
+    }
+
     /// The server with this id.
     #[must_use]
     pub fn server(&self, id: Uuid) -> Option<&Server> {
@@ -127,27 +179,6 @@ impl Cloud {
         self.actions.iter().rev().filter(move |action| action.server == server)
     }
 
-    /// Who holds what on a host in Placement: during a migration its UUID holds the source, and the server's the destination.
-    #[must_use]
-    pub fn allocations(&self, host: &str) -> Vec<(Uuid, Size)> {
-        let mut allocations = Vec::new();
-        for server in self.servers.values() {
-            match self.migrations.values().find(|migration| migration.server == server.id && migration.holds_source()) {
-                Some(migration) => {
-                    if migration.source == host {
-                        allocations.push((migration.uuid, server.size));
-                    }
-                    if migration.destination.as_deref() == Some(host) {
-                        allocations.push((server.id, server.size));
-                    }
-                }
-                None if server.host == host => allocations.push((server.id, server.size)),
-                None => {}
-            }
-        }
-        allocations
-    }
-
     /// Makes a server that is there at once, as if it had been booted long ago.
     ///
     /// # Errors
@@ -160,6 +191,9 @@ impl Cloud {
         if self.servers.contains_key(&id) {
             return Err(Refusal::Conflict(format!("There is a server {id} already.")));
         }
+        if let Some(group) = wanted.group.as_ref().filter(|group| !self.settings.server_groups.contains_key(*group)) {
+            return Err(Refusal::BadRequest(format!("There is no server group {group}: add it to server_groups first.")));
+        }
         let demo = (self.owners.demo_project, self.owners.demo_user);
         let (project_id, user_id) = if wanted.project == "admin" { (self.owners.admin_project, self.owners.admin_user) } else { demo };
         self.server_count += 1;
@@ -169,22 +203,30 @@ impl Cloud {
             name: wanted.name.clone(),
             project_id,
             user_id,
-            size: Size { ram_mb: wanted.ram_mb, vcpus: wanted.vcpus, disk_gb: 1 },
+            size: Size { ram_mb: wanted.ram_mb, vcpus: wanted.vcpus, disk_gb: wanted.disk_gb },
             host: wanted.host.clone(),
             state: wanted.state,
             power_state: wanted.state.power_state(),
-            migrating: false,
+            task: (wanted.state == VmState::Building).then_some("spawning"),
             progress: 0,
             created: self.now,
             updated: self.now,
             fault: None,
+            locked: wanted.locked,
+            volume: wanted.volume,
+            group: wanted.group.clone(),
+            addresses: wanted.addresses.clone(),
         };
         let request_id = self.request_id();
         let mut action = Action::new("create", id, &request_id, self.now);
         action.step("compute__do_build_and_run_instance", &wanted.host, self.now, Outcome::Success);
         self.actions.push(action);
+        self.settle_in(&wanted.host, server.number, id, server.size);
         self.servers.insert(id, server);
         self.bump(&wanted.host);
+        if let Some(source) = wanted.resized_from.clone() {
+            self.note_resize(id, &source);
+        }
         Ok(id)
     }
 
@@ -195,11 +237,15 @@ impl Cloud {
     pub fn delete_server(&mut self, id: Uuid) -> Result<(), Refusal> {
         let server = self.servers.remove(&id).ok_or_else(|| unknown_server(id))?;
         let now = self.now;
-        for migration in self.migrations.values_mut().filter(|migration| migration.server == id && !matches!(migration.phase, Phase::Ended)) {
+        self.leave(&server.host, server.number, server.size);
+        for number in self.open.clone() {
+            let Some(migration) = self.migrations.get_mut(&number).filter(|one| one.server == id) else { continue };
+            // Nova confirms a move that waits for it when its server is deleted.
+            migration.status = Some(if matches!(migration.phase, Phase::Finished) { "confirmed" } else { "error" });
             migration.phase = Phase::Ended;
-            migration.status = Some("error");
             migration.updated_at = Some(now);
         }
+        self.prune();
         self.bump(&server.host);
         self.admit();
         Ok(())
@@ -213,9 +259,19 @@ impl Cloud {
         let now = self.now;
         let server = self.servers.get_mut(&id).ok_or_else(|| unknown_server(id))?;
         server.state = state;
+        server.task = None;
         server.power_state = state.power_state();
         server.updated = now;
         server.fault = None;
+        Ok(())
+    }
+
+    /// Locks a server, or unlocks it.
+    ///
+    /// # Errors
+    /// When there is no such server.
+    pub fn set_locked(&mut self, id: Uuid, locked: bool) -> Result<(), Refusal> {
+        self.servers.get_mut(&id).ok_or_else(|| unknown_server(id))?.locked = locked;
         Ok(())
     }
 
@@ -230,14 +286,67 @@ impl Cloud {
         host.changed_at = self.now;
         if starts {
             self.give_up(name);
+            self.register(name);
         }
+        Ok(())
+    }
+
+    /// Ends nova-compute of a host and starts it again.
+    ///
+    /// # Errors
+    /// When there is no such host.
+    pub fn restart_host(&mut self, name: &str) -> Result<(), Refusal> {
+        self.set_host_up(name, false)?;
+        self.set_host_up(name, true)
+    }
+
+    /// A nova-compute that starts without a service row makes one: another id, in service.
+    fn register(&mut self, name: &str) {
+        let next = self.hosts.values().map(|host| host.service_number).max().unwrap_or_default() + 1;
+        let id = self.ids.next();
+        if let Some(host) = self.hosts.get_mut(name).filter(|host| !host.registered) {
+            (host.registered, host.enabled, host.forced_down, host.disabled_reason) = (true, true, false, None);
+            (host.service_id, host.service_number, host.changed_at) = (id, next, self.now);
+            host.generation += 1;
+        }
+    }
+
+    /// Deletes the service row of a host as `DELETE /os-services/{id}` does, also one that Nova would still refuse to delete.
+    ///
+    /// # Errors
+    /// When there is no such host.
+    pub fn delete_service(&mut self, name: &str) -> Result<(), Refusal> {
+        let host = self.hosts.get_mut(name).ok_or_else(|| unknown_host(name))?;
+        host.registered = false;
+        for aggregate in self.settings.aggregates.values_mut() {
+            aggregate.hosts.retain(|host| host != name);
+        }
+        Ok(())
+    }
+
+    /// The connection of a host's nova-compute to its hypervisor is lost, or back: it takes its own host out of service, unless that was done already, and back only when it finds
+    /// its own reason.
+    ///
+    /// # Errors
+    /// When there is no such host.
+    pub fn set_hypervisor(&mut self, name: &str, connected: bool) -> Result<(), Refusal> {
+        let host = self.hosts.get_mut(name).ok_or_else(|| unknown_host(name))?;
+        let own = host.disabled_reason.as_deref().is_some_and(|reason| reason.starts_with("AUTO: "));
+        if connected && !host.enabled && own {
+            (host.enabled, host.disabled_reason) = (true, None);
+        } else if !connected && host.enabled {
+            (host.enabled, host.disabled_reason) = (false, Some("AUTO: Connection to libvirt lost: 1".to_owned()));
+        } else {
+            return Ok(());
+        }
+        host.generation += 1;
         Ok(())
     }
 
     /// Sets the knobs of `name`: `default`, `host-<source host>`, or a server's UUID; the later of these wins. `None` removes them. Failures are counted anew.
     pub fn set_knobs(&mut self, name: &str, knobs: Option<Knobs>) {
         match knobs {
-            Some(knobs) => self.knobs.insert(name.to_owned(), knobs),
+            Some(knobs) => self.knobs.insert(name.to_owned(), (knobs, self.now)),
             None => self.knobs.remove(name),
         };
         match name.parse::<Uuid>() {
@@ -256,7 +365,7 @@ impl Cloud {
 
     pub(crate) fn change_service(&mut self, id: &str, change: ServiceChange) -> Result<&Host, Refusal> {
         let now = self.now;
-        let host = self.hosts.values_mut().find(|host| host.service_id.to_string() == id);
+        let host = self.hosts.values_mut().find(|host| host.registered && host.service_id.to_string() == id);
         let host = host.ok_or_else(|| Refusal::NotFound(format!("Service {id} could not be found.")))?;
         if let Some(enabled) = change.enabled {
             host.generation += u64::from(host.enabled != enabled);
@@ -268,85 +377,19 @@ impl Cloud {
         Ok(host)
     }
 
-    /// Accepts a live migration: the server is MIGRATING at once, the row comes later.
-    pub(crate) fn live_migrate(&mut self, id: Uuid, wanted: Option<&str>, request_id: &str) -> Result<(), Refusal> {
-        let now = self.now;
-        if let Some(wanted) = wanted.filter(|wanted| !self.hosts.contains_key(*wanted)) {
-            return Err(unknown_host(wanted));
-        }
-        let server = self.servers.get_mut(&id).ok_or_else(|| unknown_server(id))?;
-        if server.migrating {
-            return Err(Refusal::Conflict(format!("Cannot 'os-migrateLive' instance {id} while it is in task_state migrating")));
-        }
-        if !matches!(server.state, VmState::Active | VmState::Paused) {
-            return Err(Refusal::Conflict(format!("Cannot 'os-migrateLive' instance {id} while it is in vm_state {}", server.state.vm_state())));
-        }
-        server.migrating = true;
-        server.updated = now;
-        let (source, size) = (server.host.clone(), server.size);
-        let delay = match self.knobs_of(id, &source).row_ms {
-            Some(exact) => std::time::Duration::from_millis(exact),
-            None => self.settings.pace(self.settings.timing.row_ms),
-        };
-        let migration_id = self.migrations.last_key_value().map_or(1, |(last, _)| last + 1);
-        let migration = Migration {
-            id: migration_id,
-            uuid: self.ids.next(),
-            server: id,
-            size,
-            source,
-            wanted: wanted.map(str::to_owned),
-            destination: None,
-            status: None,
-            created_at: now,
-            updated_at: None,
-            request_id: request_id.to_owned(),
-            sample: None,
-            phase: Phase::Posted(later(now, delay)),
-            next_sample: None,
-            slot_at: None,
-        };
-        self.migrations.insert(migration_id, migration);
-        let mut action = Action::new("live-migration", id, request_id, now);
-        action.begin("conductor_live_migrate_instance", "conductor", now);
-        self.actions.push(action);
-        Ok(())
-    }
-
-    /// Accepts the abort of a live migration.
-    pub(crate) fn abort(&mut self, server_id: Uuid, id: &str, queued_too: bool, request_id: &str) -> Result<(), Refusal> {
-        let now = self.now;
-        let server = self.servers.get(&server_id).ok_or_else(|| unknown_server(server_id))?;
-        if !server.migrating {
-            return Err(Refusal::Conflict(format!("Instance {server_id} is in an invalid state for 'abort live migration'")));
-        }
-        let found = id.parse().ok().and_then(|id| self.migrations.get_mut(&id)).filter(|one| one.server == server_id && one.status.is_some());
-        let migration = found.ok_or_else(|| Refusal::NotFound(format!("Migration {id} not found for instance {server_id}")))?;
-        let timing = self.settings.timing;
-        let wait = match migration.phase {
-            Phase::Queued(_) | Phase::Preparing(_) if !queued_too => None,
-            Phase::Queued(_) => Some(timing.cancel_queued_ms),
-            Phase::Preparing(_) | Phase::Starting(_) | Phase::Copying(_) => Some(timing.rollback_ms),
-            _ => None,
-        };
-        let Some(wait) = wait else {
-            let state = migration.status.unwrap_or_default();
-            return Err(Refusal::BadRequest(format!(
-                "Migration {id} state of instance {server_id} is {state}. Cannot abort live migration while the migration is in this state."
-            )));
-        };
-        migration.phase = Phase::RollingBack(later(now, self.settings.pace(wait)), "cancelled");
-        migration.next_sample = None;
-        let mut action = Action::new("live_migration_cancel", server_id, request_id, now);
-        action.step("compute_live_migration_abort", &migration.source, now, Outcome::Success);
-        self.actions.push(action);
-        Ok(())
-    }
-
     /// The knobs that hold for a server on a source host.
     pub(super) fn knobs_of(&self, server: Uuid, source: &str) -> Knobs {
+        if self.knobs.is_empty() {
+            return Knobs::default();
+        }
         let names = ["default".to_owned(), format!("host-{source}"), server.to_string()];
-        names.iter().filter_map(|name| self.knobs.get(name)).fold(Knobs::default(), |under, over| under.overlaid(over))
+        names.iter().filter_map(|name| self.knobs.get(name)).fold(Knobs::default(), |under, (over, since)| {
+            let mut over = over.clone();
+            if over.seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).is_some_and(|seconds| self.now >= later(*since, seconds)) {
+                over.fail = None;
+            }
+            under.overlaid(&over)
+        })
     }
 
     /// An id for a request.
@@ -376,13 +419,14 @@ fn new_host(ids: &Ids, number: u64, name: &str, now: Timestamp) -> Host {
         enabled: true,
         up: true,
         forced_down: false,
+        registered: true,
         changed_at: now,
         generation: 1,
     }
 }
 
 /// `now` and `wait`; the end of time when that is beyond it.
-pub(super) fn later(now: Timestamp, wait: std::time::Duration) -> Timestamp {
+pub(super) fn later(now: Timestamp, wait: Duration) -> Timestamp {
     now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
@@ -390,6 +434,6 @@ pub(crate) fn unknown_server(id: Uuid) -> Refusal {
     Refusal::NotFound(format!("Instance {id} could not be found."))
 }
 
-fn unknown_host(name: &str) -> Refusal {
+pub(super) fn unknown_host(name: &str) -> Refusal {
     Refusal::BadRequest(format!("Compute host {name} could not be found."))
 }

@@ -8,7 +8,7 @@ use super::super::ids::host_id;
 use super::super::model::{Action, Event, Outcome};
 use super::super::state::{Cloud, Refusal};
 use super::super::wire::Reply;
-use super::{Call, stamp};
+use super::{Call, manage, stamp};
 
 pub(super) fn act(cloud: &mut Cloud, call: &Call<'_>, server: Uuid) -> Result<Reply, Refusal> {
     let body = call.ask.json().map_err(|_| Refusal::BadRequest("The server could not comply with the request since it is malformed.".into()))?;
@@ -17,7 +17,8 @@ pub(super) fn act(cloud: &mut Cloud, call: &Call<'_>, server: Uuid) -> Result<Re
         return Err(Refusal::BadRequest("The server could not comply with the request since there is no one action in its body.".into()));
     };
     if name != "os-migrateLive" {
-        return Err(Refusal::BadRequest(format!("There is no such action: {name}")));
+        let status = manage::act(cloud, call, server, name, details)?;
+        return Ok(Reply::empty(StatusCode::from_u16(status).unwrap_or(StatusCode::ACCEPTED)));
     }
     call.need_admin("os_compute_api:os-migrate-server:migrate_live")?;
     let host = live_migration(call, details)?;

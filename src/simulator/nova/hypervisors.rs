@@ -3,6 +3,7 @@
 use http::StatusCode;
 use serde_json::{Value, json};
 
+use super::super::describe::VmState;
 use super::super::model::Host;
 use super::super::state::{Cloud, Refusal};
 use super::super::wire::Reply;
@@ -13,7 +14,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call<'_>, detail: bool) -> Result<Reply
     call.know_params(&["with_servers", "hypervisor_hostname_pattern"])?;
     let pattern = call.ask.param("hypervisor_hostname_pattern");
     let with_servers = call.ask.param("with_servers").is_some_and(|value| matches!(value, "1" | "true" | "True"));
-    let hosts: Vec<&Host> = cloud.hosts().filter(|host| pattern.is_none_or(|pattern| host.name.contains(pattern))).collect();
+    let hosts: Vec<&Host> = cloud.hosts().filter(|host| host.registered && pattern.is_none_or(|pattern| host.name.contains(pattern))).collect();
     if let (true, Some(pattern)) = (hosts.is_empty(), pattern) {
         return Err(Refusal::NotFound(format!("No hypervisor matching '{pattern}' could be found.")));
     }
@@ -37,7 +38,7 @@ fn row(cloud: &Cloud, host: &Host, detail: bool, with_servers: bool) -> Value {
         map.insert("uptime".into(), Value::Null);
     }
     if with_servers {
-        let there = cloud.servers().filter(|server| server.host == host.name);
+        let there = cloud.servers_on(&host.name).filter(|server| server.state != VmState::SoftDeleted);
         let there: Vec<Value> = there.map(|server| json!({"name": servers::instance_name(server), "uuid": server.id})).collect();
         map.insert("servers".into(), json!(there));
     }

@@ -4,7 +4,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::super::model::{Migration, Sample, Server};
+use super::super::model::{Migration, MoveKind, Sample, Server};
 use super::super::state::{Cloud, Refusal};
 use super::super::wire::Reply;
 use super::{Call, changed_since, parse_since, servers, stamp};
@@ -21,7 +21,7 @@ pub(super) fn list(cloud: &Cloud, call: &Call<'_>) -> Result<Reply, Refusal> {
             && param("host").is_none_or(|host| row.source == host || row.destination.as_deref() == Some(host))
             && param("instance_uuid").is_none_or(|server| row.server.to_string() == server)
             && param("status").is_none_or(|status| row.status == Some(status))
-            && param("migration_type").is_none_or(|kind| kind == "live-migration")
+            && param("migration_type").is_none_or(|kind| kind == row.kind.word())
             // A row that was never changed has no time of change, and Nova's query leaves it out.
             && since.is_none_or(|since| row.updated_at.is_some_and(|changed| changed_since(changed, since)))
     };
@@ -43,7 +43,7 @@ fn listed(cloud: &Cloud, call: &Call<'_>, row: &Migration) -> Value {
         map.insert("old_instance_type_id".into(), json!(flavor));
         map.insert("new_instance_type_id".into(), json!(flavor));
         if call.at_least(23) {
-            map.insert("migration_type".into(), json!("live-migration"));
+            map.insert("migration_type".into(), json!(row.kind.word()));
             if row.is_in_progress() {
                 map.insert("links".into(), call.links(&format!("servers/{}/migrations/{}", row.server, row.id)));
             }
@@ -61,7 +61,8 @@ fn common(cloud: &Cloud, call: &Call<'_>, row: &Migration) -> Value {
         "source_node": row.destination.as_ref().map(|_| &row.source),
         "dest_compute": row.destination,
         "dest_node": row.destination,
-        "dest_host": null,
+        // The address of the destination, which only a cold one needs.
+        "dest_host": row.destination.as_ref().filter(|_| row.kind != MoveKind::Live).map(|_| "127.0.0.1"),
         "created_at": stamp(row.created_at),
         "updated_at": row.updated_at.map(stamp),
     });

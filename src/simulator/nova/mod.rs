@@ -1,11 +1,13 @@
 //! Nova's compute API: version documents, services, servers, live migrations, instance actions, hypervisors; what an operator of hosts needs, with the shapes, status codes,
 //! headers and sentences of a recorded Nova 34.
 //!
-//! What is not here: booting, images, networks, volumes, and every other action of a server (404 or 400). Filters that are not honoured are refused, never ignored, from
+//! What is not here: booting, images, networks, volumes, and other actions of a server than those of `actions` and `manage` (404 or 400). Filters that are not honoured are refused, never ignored, from
 //! microversion 2.75 on. Shapes are those of 2.53 and later; a client that asks for less gets an integer for ids of services and a flavor by reference, and otherwise the same.
 
 mod actions;
+mod collections;
 mod hypervisors;
+mod manage;
 mod migrations;
 mod servers;
 mod services;
@@ -54,6 +56,7 @@ pub(crate) fn answer(core: &mut Core, ask: &Ask) -> Reply {
         let uri = format!("Keystone uri=\"{}/identity/v3\"", ask.base());
         return identified(keystone::unauthorized().with("www-authenticate", uri));
     };
+    let base = core.cloud.settings.link_prefix.clone().unwrap_or(base);
     let call = Call { ask, version, admin, project, request_id: request_id.clone(), base };
     let reply = route(&mut core.cloud, &call, parts.get(1..).unwrap_or_default()).unwrap_or_else(|refusal| refused(&refusal));
     identified(reply)
@@ -66,9 +69,13 @@ fn route(cloud: &mut Cloud, call: &Call<'_>, parts: &[&str]) -> Result<Reply, Re
     match (&call.ask.method, parts) {
         (&Method::GET, ["os-services"]) => services::list(cloud, call),
         (&Method::PUT, ["os-services", id]) => services::change(cloud, call, id),
+        (&Method::DELETE, ["os-services", id]) => services::delete(cloud, call, id),
+        (&Method::GET, ["os-aggregates"]) => collections::aggregates(cloud, call),
+        (&Method::GET, ["os-server-groups"]) => collections::server_groups(cloud, call),
         (&Method::GET, ["servers"]) => servers::list(cloud, call, false),
         (&Method::GET, ["servers", "detail"]) => servers::list(cloud, call, true),
         (&Method::GET, ["servers", id]) => servers::show(cloud, call, server_id(id)?),
+        (&Method::DELETE, ["servers", id]) => servers::delete(cloud, call, server_id(id)?),
         (&Method::POST, ["servers", id, "action"]) => actions::act(cloud, call, server_id(id)?),
         (&Method::GET, ["servers", id, "migrations"]) => migrations::of_server(cloud, call, server_id(id)?),
         (&Method::GET, ["servers", id, "migrations", number]) => migrations::show(cloud, call, server_id(id)?, number),

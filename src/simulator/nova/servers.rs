@@ -4,14 +4,15 @@ use http::StatusCode;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::super::describe::VmState;
 use super::super::ids::host_id;
 use super::super::model::{Server, Size};
 use super::super::state::{Cloud, Refusal, unknown_server};
 use super::super::wire::Reply;
-use super::{Call, changed_since, parse_since, stamp, stamp_z};
+use super::{Call, changed_since, collections, parse_since, stamp, stamp_z};
 
 pub(super) fn list(cloud: &Cloud, call: &Call<'_>, detail: bool) -> Result<Reply, Refusal> {
-    call.know_params(&["all_tenants", "host", "status", "name", "project_id", "changes-since", "limit", "marker"])?;
+    call.know_params(&["all_tenants", "host", "status", "name", "project_id", "deleted", "changes-since", "limit", "marker"])?;
     let param = |name| call.ask.param(name);
     let all = param("all_tenants").is_some_and(|value| matches!(value, "" | "1" | "true" | "True"));
     if all && !call.admin {
@@ -21,15 +22,20 @@ pub(super) fn list(cloud: &Cloud, call: &Call<'_>, detail: bool) -> Result<Reply
     let since = param("changes-since").map(parse_since).transpose()?;
     // A caller without the role is not refused the filter by host: it is left out, and he gets his own servers.
     let host = param("host").filter(|_| call.admin);
+    // Without it the list leaves out what is soft-deleted, whatever status is asked for; only an administrator may ask.
+    let deleted = call.admin && param("deleted").is_some_and(|value| matches!(value, "1" | "true" | "True"));
     let fits = |server: &&Server| {
-        (all || server.project_id == call.project)
-            && host.is_none_or(|host| server.host == host)
+        deleted == (server.state == VmState::SoftDeleted)
+            && (all || server.project_id == call.project)
             && param("status").is_none_or(|status| server.status().eq_ignore_ascii_case(status))
             && param("name").is_none_or(|name| server.name.contains(name))
             && param("project_id").is_none_or(|project| server.project_id.simple().to_string() == project)
             && since.is_none_or(|since| changed_since(server.updated, since))
     };
-    let rows = cloud.servers().filter(fits).collect();
+    let rows = match host {
+        Some(host) => cloud.servers_on(host).filter(fits).collect(),
+        None => cloud.servers().filter(fits).collect(),
+    };
     let path = if detail { "servers/detail" } else { "servers" };
     let (rows, next) = call.page(rows, cloud.settings.max_limit, path, |server| server.id.to_string())?;
     let rows: Vec<Value> = rows.into_iter().map(|server| if detail { full(cloud, call, server) } else { short(call, server) }).collect();
@@ -47,9 +53,19 @@ pub(super) fn show(cloud: &Cloud, call: &Call<'_>, id: Uuid) -> Result<Reply, Re
     if let Some(row) = row.as_object_mut()
         && call.at_least(71)
     {
-        row.insert("server_groups".into(), json!([]));
+        let group = server.group.iter().map(|group| collections::group_id(cloud, group)).collect::<Vec<_>>();
+        row.insert("server_groups".into(), json!(group));
     }
     Ok(Reply::json(StatusCode::OK, &json!({"server": row})))
+}
+
+pub(super) fn delete(cloud: &mut Cloud, call: &Call<'_>, id: Uuid) -> Result<Reply, Refusal> {
+    call.visible(cloud, id)?;
+    if cloud.server(id).is_some_and(|server| server.locked) && !call.admin {
+        return Err(Refusal::Conflict(format!("Instance {id} is locked")));
+    }
+    cloud.delete(id)?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
 fn short(call: &Call<'_>, server: &Server) -> Value {
@@ -80,7 +96,10 @@ fn full(cloud: &Cloud, call: &Call<'_>, server: &Server) -> Value {
         row.insert("fault".into(), fault);
     }
     // Nova shows a progress of the states that can have one, and ERROR is not among them.
-    if server.status() == "ERROR" {
+    if !matches!(
+        server.status(),
+        "ACTIVE" | "BUILD" | "DELETED" | "MIGRATING" | "RESIZE" | "VERIFY_RESIZE" | "SHUTOFF" | "PAUSED" | "REVERT_RESIZE" | "SOFT_DELETED"
+    ) {
         row.remove("progress");
     }
     Value::Object(row)
@@ -99,8 +118,20 @@ fn owners_part(call: &Call<'_>, server: &Server) -> Value {
         "key_name": null,
         "accessIPv4": "",
         "accessIPv6": "",
-        "addresses": {},
+        "addresses": addresses(server),
     })
+}
+
+fn addresses(server: &Server) -> Value {
+    if server.addresses.is_empty() {
+        return json!({});
+    }
+    let one = |(place, address): (usize, &String)| {
+        let version = if address.contains(':') { 6 } else { 4 };
+        let mac = format!("fa:16:3e:{place:02x}:{:02x}:{:02x}", server.number / 256 % 256, server.number % 256);
+        json!({"version": version, "addr": address, "OS-EXT-IPS:type": "fixed", "OS-EXT-IPS-MAC:mac_addr": mac})
+    };
+    json!({"lab": server.addresses.iter().enumerate().map(one).collect::<Vec<_>>()})
 }
 
 fn platform_part(call: &Call<'_>, server: &Server) -> Value {
@@ -120,12 +151,15 @@ fn platform_part(call: &Call<'_>, server: &Server) -> Value {
     {
         image.insert("properties".into(), json!({}));
     }
+    // What boots from a volume shows no image.
+    let image = if server.volume { json!("") } else { image };
+    let volumes: Vec<Value> = server.volume.then(|| json!({"id": server.id, "delete_on_termination": true})).into_iter().collect();
     json!({
         "flavor": flavor,
         "image": image,
         "config_drive": "",
         "OS-DCF:diskConfig": "MANUAL",
-        "os-extended-volumes:volumes_attached": [],
+        "os-extended-volumes:volumes_attached": volumes,
         "OS-SRV-USG:launched_at": stamp(server.created),
         "OS-SRV-USG:terminated_at": null,
     })
@@ -135,8 +169,8 @@ fn state_part(server: &Server) -> Value {
     json!({
         "status": server.status(),
         "progress": server.progress,
-        "locked": false,
-        "OS-EXT-STS:task_state": server.migrating.then_some("migrating"),
+        "locked": server.locked,
+        "OS-EXT-STS:task_state": server.task,
         "OS-EXT-STS:vm_state": server.state.vm_state(),
         "OS-EXT-STS:power_state": server.power_state,
     })

@@ -19,13 +19,13 @@ pub(super) fn list(cloud: &Cloud, call: &Call<'_>) -> Result<Reply, Refusal> {
     // A service that reports was last seen a moment ago; one that does not, when it was last changed.
     let seen = |one: &Host| if one.up { cloud.now } else { one.changed_at };
     let rows: Vec<Value> =
-        cloud.hosts().filter(|one| binary && host.is_none_or(|host| host == one.name)).map(|one| row(call, one, &stamp(seen(one)))).collect();
+        cloud.hosts().filter(|one| one.registered && binary && host.is_none_or(|host| host == one.name)).map(|one| row(call, one, &stamp(seen(one)))).collect();
     Ok(Reply::json(StatusCode::OK, &json!({"services": rows})))
 }
 
 fn row(call: &Call<'_>, host: &Host, updated_at: &str) -> Value {
     let id = if call.at_least(53) { json!(host.service_id) } else { json!(host.service_number) };
-    json!({
+    let mut row = json!({
         "binary": "nova-compute",
         "host": host.name,
         "id": id,
@@ -34,8 +34,27 @@ fn row(call: &Call<'_>, host: &Host, updated_at: &str) -> Value {
         "state": if host.is_up() { "up" } else { "down" },
         "updated_at": updated_at,
         "disabled_reason": host.disabled_reason,
-        "forced_down": host.forced_down,
-    })
+    });
+    if let (true, Some(row)) = (call.at_least(11), row.as_object_mut()) {
+        row.insert("forced_down".into(), json!(host.forced_down));
+    }
+    row
+}
+
+/// Deletes the row of a service that has neither servers nor moves; its nova-compute makes another one when it starts again.
+pub(super) fn delete(cloud: &mut Cloud, call: &Call<'_>, id: &str) -> Result<Reply, Refusal> {
+    call.need_admin("os_compute_api:os-services:delete")?;
+    let there = cloud.hosts().find(|host| host.registered && host.service_id.to_string() == id).map(|host| host.name.clone());
+    let host = there.ok_or_else(|| Refusal::NotFound(format!("Service {id} not found.")))?;
+    let conflict = |sentence: &str| Err(Refusal::Conflict(sentence.into()));
+    if cloud.servers_on(&host).next().is_some() {
+        return conflict("Unable to delete compute service that is hosting instances. Migrate or delete the instances first.");
+    }
+    if cloud.open().any(|row| row.status.is_some() && (row.source == host || row.destination.as_deref() == Some(host.as_str()))) {
+        return conflict("Unable to delete compute service that has in-progress migrations. Complete the migrations or delete the instances first.");
+    }
+    cloud.delete_service(&host)?;
+    Ok(Reply::empty(StatusCode::NO_CONTENT))
 }
 
 pub(super) fn change(cloud: &mut Cloud, call: &Call<'_>, id: &str) -> Result<Reply, Refusal> {

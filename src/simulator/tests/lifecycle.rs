@@ -325,11 +325,11 @@ fn a_server_that_has_arrived_may_be_moved_again_before_its_row_says_completed() 
     let id = boot(&mut cloud, "cmp-1");
     post(&mut cloud, id).unwrap();
     cloud.advance(at(7_100));
-    assert_eq!((row(&cloud, id), server(&cloud, id).migrating), (Some("running"), false));
+    assert_eq!((row(&cloud, id), server(&cloud, id).task.is_some()), (Some("running"), false));
     post(&mut cloud, id).unwrap();
     cloud.advance(at(8_000));
     assert_eq!(cloud.migrations().map(|row| row.status.unwrap()).collect::<Vec<_>>(), ["accepted", "completed"]);
-    assert!(server(&cloud, id).migrating, "the end of the first is not the end of the second");
+    assert!(server(&cloud, id).task.is_some(), "the end of the first is not the end of the second");
 }
 
 #[test]
@@ -354,6 +354,9 @@ enum Deed {
     Disable(usize),
     Report(usize, bool),
     Steer(usize, Option<FailPoint>),
+    Cold(usize),
+    Confirm(usize),
+    Revert(usize),
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
@@ -372,6 +375,9 @@ fn deed() -> impl Strategy<Value = Deed> {
         1 => (0_usize..8).prop_map(Deed::Delete),
         1 => (0_usize..3).prop_map(Deed::Disable),
         1 => ((0_usize..3), any::<bool>()).prop_map(|(host, up)| Deed::Report(host, up)),
+        1 => (0_usize..8).prop_map(Deed::Cold),
+        1 => (0_usize..8).prop_map(Deed::Confirm),
+        1 => (0_usize..8).prop_map(Deed::Revert),
         1 => ((0_usize..8), fail).prop_map(|(server, fail)| Deed::Steer(server, fail)),
     ]
 }
@@ -398,6 +404,9 @@ fn play(deeds: &[Deed], step: u64) -> Result<String, TestCaseError> {
             }
             Deed::Boot(number) => drop(cloud.boot(&server_on(&host(*number)))),
             Deed::Delete(number) => drop(pick(&cloud, *number).map(|id| cloud.delete_server(id))),
+            Deed::Cold(number) => drop(pick(&cloud, *number).map(|id| cloud.cold_migrate(id, None, "req-cold"))),
+            Deed::Confirm(number) => drop(pick(&cloud, *number).map(|id| cloud.confirm_resize(id, "req-confirm"))),
+            Deed::Revert(number) => drop(pick(&cloud, *number).map(|id| cloud.revert_resize(id, "req-revert"))),
             Deed::Disable(number) => disable(&mut cloud, &host(*number)),
             Deed::Report(number, up) => cloud.set_host_up(&host(*number), *up).unwrap(),
             Deed::Steer(number, fail) => drop(pick(&cloud, *number).map(|id| {
@@ -408,7 +417,7 @@ fn play(deeds: &[Deed], step: u64) -> Result<String, TestCaseError> {
     }
     cloud.advance(at(now + 600_000));
     (0..3).for_each(|number| cloud.set_host_up(&host(number), true).unwrap());
-    prop_assert!(cloud.servers().all(|server| !server.migrating), "every migration ends");
+    prop_assert!(cloud.servers().all(|server| !server.task.is_some()), "every migration ends");
     let rows: Vec<_> = cloud.migrations().map(|row| (row.id, row.status, row.destination.clone(), row.updated_at)).collect();
     let servers: Vec<_> = cloud.servers().map(|server| (server.id, server.status(), server.host.clone(), server.updated)).collect();
     Ok(format!("{rows:#?} {servers:#?}"))
@@ -422,7 +431,7 @@ fn check(cloud: &Cloud) -> Result<(), TestCaseError> {
     }
     for server in cloud.servers() {
         let holding = cloud.hosts().filter(|host| cloud.allocations(&host.name).iter().any(|(consumer, _)| *consumer == server.id)).count();
-        prop_assert!(holding == 1 || (server.migrating && holding == 0), "{} holds {holding} hosts", server.id);
+        prop_assert!(holding == 1 || (server.task.is_some() && holding == 0), "{} holds {holding} hosts", server.id);
         let under_way = cloud.migrations().filter(|row| row.server == server.id && row.is_in_progress() && !matches!(row.phase, Phase::Arrived(_))).count();
         prop_assert!(under_way <= 1, "{} has {under_way} migrations in progress", server.id);
     }

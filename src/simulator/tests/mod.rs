@@ -1,5 +1,6 @@
 //! The cloud as a whole: what happens by itself (`lifecycle`), what the services answer (`shapes`), and what the socket does (`socket`).
 
+mod cold;
 mod lifecycle;
 mod shapes;
 mod socket;
@@ -27,7 +28,7 @@ fn at(milliseconds: u64) -> Timestamp {
 }
 
 fn server_on(host: &str) -> ServerSettings {
-    ServerSettings { id: None, name: "web".into(), host: host.into(), state: VmState::Active, ram_mb: 512, vcpus: 1, project: "demo".into() }
+    ServerSettings { name: "web".into(), host: host.into(), ..ServerSettings::default() }
 }
 
 #[track_caller]

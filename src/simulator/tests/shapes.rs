@@ -379,13 +379,56 @@ fn the_administration_sets_what_it_says_and_refuses_what_it_does_not_know() {
     assert_eq!(status(Method::PUT, "/admin/settings", json!({"max_limit": 3, "timing": {"checks_ms": 7}})), 204);
     assert_eq!(status(Method::PUT, "/admin/settings", json!({"speed": 0})), 400);
     assert_eq!(status(Method::PUT, "/admin/settings", json!({"hosts": []})), 400);
-    assert_eq!(status(Method::PATCH, &format!("/admin/servers/{id}"), json!({"state": "SHUTOFF"})), 204);
+    assert_eq!(status(Method::PATCH, &format!("/admin/servers/{id}"), json!({"state": "SHUTOFF", "locked": true})), 204);
+    assert_eq!(status(Method::POST, &format!("/admin/servers/{id}/confirm"), Value::Null), 409);
+    assert_eq!(status(Method::POST, &format!("/admin/servers/{id}/explode"), Value::Null), 404);
+    assert_eq!(status(Method::PUT, "/admin/hosts/cmp-2", json!({"hypervisor": "lost"})), 204);
+    assert_eq!(status(Method::DELETE, "/admin/hosts/cmp-1/service", Value::Null), 204);
+    assert_eq!(status(Method::POST, "/admin/hosts/cmp-1/restart", Value::Null), 204);
+    assert_eq!(status(Method::PUT, "/admin/settings", json!({"aggregates": {"pool": {"hosts": ["cmp-3"]}}})), 204);
+    assert_eq!(status(Method::PUT, "/admin/settings", json!({"aggregates": {"pool": {"hosts": ["nope"]}}})), 400);
     assert_eq!(status(Method::DELETE, &format!("/admin/servers/{id}"), Value::Null), 204);
     assert_eq!(status(Method::DELETE, &format!("/admin/servers/{id}"), Value::Null), 404);
     let settings = desk.get("/admin/settings");
     assert_eq!((&settings["max_limit"], &settings["timing"]["checks_ms"], &settings["timing"]["row_ms"]), (&json!(3), &json!(7), &json!(100)));
     assert_eq!(desk.get("/compute/v2.1/os-services?host=cmp-3")["services"][0]["state"], "down");
     assert_keys(&desk.get("/admin/state"), "hosts servers migrations");
+}
+
+#[test]
+fn services_have_the_shape_of_their_version() {
+    let mut desk = Desk::new(settings());
+    for (version, id_is_a_number, forced_down) in [("2.104", false, true), ("2.53", false, true), ("2.52", true, true), ("2.10", true, false)] {
+        desk.version = version;
+        let service = desk.get("/compute/v2.1/os-services?host=cmp-1")["services"][0].clone();
+        assert_eq!((service["id"].is_number(), service.get("forced_down").is_some()), (id_is_a_number, forced_down), "{version}");
+    }
+}
+
+#[test]
+fn a_server_shows_its_addresses_and_one_on_a_volume_no_image() {
+    let mut desk = Desk::new(settings());
+    let wanted = ServerSettings { volume: true, addresses: vec!["10.0.4.7".into(), "fd00::7".into()], ..server_on("cmp-1") };
+    desk.core.cloud.boot(&wanted).unwrap();
+    let server = desk.get("/compute/v2.1/servers/detail?all_tenants=1")["servers"][0].clone();
+    assert_eq!((&server["image"], server["os-extended-volumes:volumes_attached"].as_array().unwrap().len()), (&json!(""), 1));
+    assert_keys(&server["addresses"]["lab"][0], "version addr OS-EXT-IPS:type OS-EXT-IPS-MAC:mac_addr");
+    assert_eq!((&server["addresses"]["lab"][0]["addr"], &server["addresses"]["lab"][1]["version"]), (&json!("10.0.4.7"), &json!(6)));
+}
+
+#[test]
+fn candidates_are_asked_for_by_resources_and_traits_and_nothing_else() {
+    let host_settings = [("cmp-2".to_owned(), crate::simulator::HostSettings { memory_mb: Some(256), ..Default::default() })].into();
+    let mut desk = Desk::new(Settings { host_settings, ..settings() });
+    let candidates = desk.get("/placement/allocation_candidates?resources=VCPU:1,MEMORY_MB:512");
+    assert_eq!(candidates["provider_summaries"].as_object().unwrap().len(), 2, "cmp-2 is too small");
+    let summary = candidates["provider_summaries"].as_object().unwrap().values().next().unwrap();
+    assert_keys(summary, "resources traits parent_provider_uuid root_provider_uuid");
+    assert_keys(&summary["resources"], "VCPU MEMORY_MB DISK_GB");
+    assert_keys(&candidates["allocation_requests"][0], "allocations mappings");
+    for query in ["", "?resources=VCPU", "?resources=VCPU:0", "?resources=FOO:1", "?resources=VCPU:1&member_of=x"] {
+        assert_eq!(desk.send(Method::GET, &format!("/placement/allocation_candidates{query}"), &Value::Null).status.as_u16(), 400, "{query}");
+    }
 }
 
 #[test]

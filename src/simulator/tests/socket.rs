@@ -47,7 +47,7 @@ async fn a_lost_reply_is_a_closed_connection_and_the_work_is_done() {
     let id = simulator.cloud(|cloud| boot(cloud, "cmp-1"));
     simulator.add_fault(HttpFault { method: Some("POST".into()), ..fault(FaultAnswer::LoseReply) });
     client.live_migrate(id).await.unwrap_err();
-    assert!(simulator.cloud(|cloud| server(cloud, id).migrating));
+    assert!(simulator.cloud(|cloud| server(cloud, id).task.is_some()));
     assert_eq!(client.live_migrate(id).await.unwrap().status(), StatusCode::CONFLICT, "the fault is used up");
     let last_two = simulator.requests().split_off(simulator.requests().len() - 2);
     assert_eq!(last_two.iter().map(|request| (request.status, request.fault)).collect::<Vec<_>>(), [(202, Some("lose_reply")), (409, None)]);
@@ -62,7 +62,7 @@ async fn a_reset_carries_nothing_out() {
     // The client may try a request again by itself when a kept connection was closed: no attempt must get through.
     simulator.add_fault(HttpFault { times: Some(10), ..fault(FaultAnswer::Reset) });
     client.live_migrate(id).await.unwrap_err();
-    assert!(!simulator.cloud(|cloud| server(cloud, id).migrating));
+    assert!(!simulator.cloud(|cloud| server(cloud, id).task.is_some()));
     simulator.clear_faults();
     assert_eq!(client.live_migrate(id).await.unwrap().status(), StatusCode::ACCEPTED);
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 
+use http::Method;
 use jiff::SignedDuration;
 use sidestep::inventory::{ComputeService, HostName, NovaMigration, RowStatus, ServerId, ServiceState, ServiceStatus};
 use sidestep::openstack::MigrationFilter;
 
-use super::lab::{Initial, Lab, host};
+use super::lab::{Initial, Lab, eventually, host};
 
 async fn service(lab: &Lab) -> ComputeService {
     let services = lab.cloud.services().await.unwrap();
@@ -89,4 +90,38 @@ pub(super) async fn rows_are_found_by_each_filter(lab: &Lab) {
 pub(super) async fn an_administrator_sees_all_projects(lab: &Lab) {
     assert!(lab.cloud.sees_all_projects().await.unwrap());
     assert_eq!((lab.cloud.identity().user.as_str(), lab.cloud.microversion().to_string().as_str()), ("admin", "2.96"));
+}
+
+pub(super) async fn a_deleted_service_comes_back_under_another_id_and_in_service(lab: &Lab) {
+    let server = lab.boot_one(&host(1), Initial::Active).await;
+    lab.disable(&host(1)).await;
+    let before = service(lab).await;
+    let path = format!("/os-services/{}", before.id);
+    let refused = lab.raw.nova(Method::DELETE, &path, None).await;
+    assert_eq!(
+        (refused.status, refused.sentence()),
+        (409, "Unable to delete compute service that is hosting instances. Migrate or delete the instances first.")
+    );
+    assert_eq!(lab.settled(&lab.migrate(server).await).await.0.status, RowStatus::Completed);
+    assert_eq!(lab.raw.nova(Method::DELETE, &path, None).await.status, 204);
+    assert!(lab.cloud.services().await.unwrap().iter().all(|service| service.host != host(1)));
+    lab.restart(&host(1)).await;
+    let after = eventually("the service to be there again", async || {
+        let services = lab.cloud.services().await.unwrap();
+        let there = services.iter().find(|service| service.host == host(1) && service.state == ServiceState::Up).cloned();
+        there.ok_or_else(|| format!("{services:?}"))
+    })
+    .await;
+    assert_ne!(after.id, before.id);
+    assert_eq!((after.status, after.disabled_reason), (ServiceStatus::Enabled, None));
+}
+
+pub(super) async fn links_may_lead_elsewhere(lab: &Lab) {
+    lab.links_lead_elsewhere().await;
+    lab.boot(&host(1), Initial::Active, 2).await;
+    let page = lab.raw.get("/servers/detail?all_tenants=1&limit=1").await;
+    let next = page["servers_links"][0]["href"].as_str().unwrap();
+    assert!(next.starts_with("https://proxy.invalid:1/compute/v2.1/servers/detail?") && next.contains("marker="), "{next}");
+    let paged = lab.cloud.clone().with_page_size(NonZeroU32::new(1).unwrap());
+    assert_eq!(paged.servers_on(&host(1)).await.unwrap().len(), 2);
 }

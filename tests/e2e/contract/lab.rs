@@ -4,13 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use http::Method;
+use serde_json::{Value, json};
 use sidestep::clock::Clock;
 use sidestep::gate::permit_writes;
 use sidestep::inventory::{HostName, NovaMigration, Server, ServerId};
 use sidestep::openstack::{Cloud, CloudControl, MigrationFilter, PostOutcome, clouds_yaml};
 use sidestep::simulator::{Knobs, ServerSettings, Settings, Simulator, VmState};
 
+use super::raw::{Answered, Raw};
 use crate::support::nova::{self, Nova};
 
 /// How long a condition may take on a busy machine before the test gives up.
@@ -19,11 +21,15 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// The simulator's time runs faster than the real one's.
 const SPEED: f64 = 8.0;
 
+/// The name of the server group that grouped servers are in.
+const GROUP: &str = "apart";
+
 /// A cloud with the hosts `cmp-1`, `cmp-2` and `cmp-3`, of which each copies one server at a time. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Lab {
     pub(super) cloud: Cloud,
     pub(super) control: CloudControl,
+    pub(super) raw: Raw,
     backend: Backend,
 }
 
@@ -42,11 +48,20 @@ pub(super) enum Whose {
 }
 
 /// How a server is at first.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Initial {
     Active,
     Paused,
     Stopped,
+    Suspended,
+    Rescued,
+    InError,
+    /// Active and locked.
+    Locked,
+    /// Not through with its boot, and does not get any further.
+    Building,
+    /// Active, and a member of a server group with anti-affinity.
+    Grouped,
 }
 
 /// A migration that was asked for.
@@ -79,7 +94,7 @@ impl Lab {
         let config = clouds_yaml::parse(clouds, name, None).unwrap();
         let cloud = Cloud::connect(&config, Clock::system()).await.unwrap();
         let control = CloudControl::new(cloud.clone(), permit_writes(true).unwrap());
-        Self { cloud, control, backend }
+        Self { cloud, control, raw: Raw::log_in(clouds, name).await, backend }
     }
 
     /// The simulator behind it.
@@ -95,22 +110,124 @@ impl Lab {
         match &self.backend {
             Backend::Simulator(simulator) => {
                 let state = match initial {
-                    Initial::Active => VmState::Active,
+                    Initial::Active | Initial::Locked | Initial::Grouped => VmState::Active,
                     Initial::Paused => VmState::Paused,
                     Initial::Stopped => VmState::Shutoff,
+                    Initial::Suspended => VmState::Suspended,
+                    Initial::Rescued => VmState::Rescued,
+                    Initial::InError => VmState::Error,
+                    Initial::Building => VmState::Building,
                 };
-                let wanted = ServerSettings { id: None, name: "server".into(), host: host.0.clone(), state, ram_mb: 512, vcpus: 1, project: "demo".into() };
+                let group = (initial == Initial::Grouped).then(|| GROUP.to_owned());
+                if group.is_some() {
+                    self.admin("settings", &json!({"server_groups": {GROUP: {"policy": "anti-affinity"}}})).await;
+                }
+                let wanted = ServerSettings { host: host.0.clone(), state, locked: initial == Initial::Locked, group, ..ServerSettings::default() };
                 (0..count).map(|_| ServerId(simulator.cloud(|cloud| cloud.boot(&wanted)).unwrap())).collect()
             }
             Backend::Nova(nova) => {
-                let state = match initial {
-                    Initial::Active => "active",
-                    Initial::Paused => "paused",
-                    Initial::Stopped => "shutoff",
+                let more: &[&str] = match initial {
+                    Initial::Active => &[],
+                    Initial::Locked => &["--locked"],
+                    Initial::Grouped => &["--group", GROUP],
+                    Initial::Paused => &["--state", "paused"],
+                    Initial::Stopped => &["--state", "shutoff"],
+                    Initial::Suspended => &["--state", "suspended"],
+                    Initial::Rescued => &["--state", "rescue"],
+                    Initial::InError => &["--state", "error"],
+                    Initial::Building => {
+                        nova.steer(&format!("host-{host}"), &json!({"hold_spawn": true}));
+                        &["--state", "build"]
+                    }
                 };
-                nova.boot(host.as_str(), "tiny", state, count).await
+                nova.boot_as(host.as_str(), "tiny", count, more).await
             }
         }
+    }
+
+    /// Changes settings of the simulator.
+    async fn admin(&self, path: &str, body: &Value) {
+        let url = self.simulator().url().join(&format!("admin/{path}")).unwrap();
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        http.put(url).json(body).send().await.unwrap().error_for_status().unwrap();
+    }
+
+    /// Makes an aggregate.
+    pub(super) async fn aggregate(&self, name: &str, hosts: &[HostName]) {
+        let hosts: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+        match &self.backend {
+            Backend::Simulator(_) => self.admin("settings", &json!({"aggregates": {name: {"hosts": hosts}}})).await,
+            Backend::Nova(nova) => nova.aggregate(name, &hosts).await,
+        }
+    }
+
+    /// Links in lists begin with the address of a proxy that does not exist. The real Nova is always so here.
+    pub(super) async fn links_lead_elsewhere(&self) {
+        if let Backend::Simulator(_) = &self.backend {
+            self.admin("settings", &json!({"link_prefix": "https://proxy.invalid:1/compute"})).await;
+        }
+    }
+
+    /// Lets a server's owner delete it: it can be restored for a while.
+    pub(super) async fn soft_delete(&self, server: ServerId) {
+        if let Backend::Simulator(_) = &self.backend {
+            self.admin("settings", &json!({"soft_delete": true})).await;
+        }
+        let answered = self.raw.nova(Method::DELETE, &format!("/servers/{server}"), None).await;
+        assert_eq!(answered.status, 204, "{answered:?}");
+    }
+
+    /// Ends nova-compute of a host and starts it again.
+    pub(super) async fn restart(&self, host: &HostName) {
+        match &self.backend {
+            Backend::Simulator(simulator) => simulator.cloud(|cloud| cloud.restart_host(host.as_str())).unwrap(),
+            Backend::Nova(nova) => {
+                nova.svc("kill", &format!("compute-{host}"));
+                nova.svc("start", &format!("compute-{host}"));
+            }
+        }
+    }
+
+    /// The network service does not answer from now on, or answers again.
+    pub(super) async fn network(&self, up: bool) {
+        match &self.backend {
+            Backend::Simulator(_) => self.steer(Whose::Everybodys, if up { json!({}) } else { json!({"fail": "network"}) }).await,
+            Backend::Nova(nova) => nova.svc(if up { "start" } else { "kill" }, "network"),
+        }
+    }
+
+    /// Sends an action of a server.
+    pub(super) async fn act(&self, server: ServerId, action: Value) -> Answered {
+        self.raw.nova(Method::POST, &format!("/servers/{server}/action"), Some(action)).await
+    }
+
+    /// Sends an action that moves a server, which Nova must accept.
+    pub(super) async fn moved_by(&self, server: ServerId, action: Value) -> Posted {
+        let highest_before = self.rows(server).await.iter().map(|row| row.id).max().unwrap_or_default();
+        let answered = self.act(server, action).await;
+        assert_eq!((answered.status, &answered.body), (202, &Value::Null), "{answered:?}");
+        Posted { server, request_id: answered.request_id, highest_before }
+    }
+
+    /// The server, as soon as it is as wanted.
+    pub(super) async fn server_when(&self, server: ServerId, what: &str, wanted: impl Fn(&Server) -> bool) -> Server {
+        eventually(&format!("server {server} to be {what}"), async || {
+            let server = self.server(server).await;
+            if wanted(&server) { Ok(server) } else { Err(format!("{server:?}")) }
+        })
+        .await
+    }
+
+    /// Takes a host out of service.
+    pub(super) async fn disable(&self, host: &HostName) {
+        let services = self.cloud.services().await.unwrap();
+        let service = services.iter().find(|service| service.host == *host).unwrap();
+        self.control.disable_service(&service.id, Some("out of service")).await.unwrap();
+    }
+
+    /// The reason of a failure, where Nova says it.
+    pub(super) async fn reason(&self, posted: &Posted) -> String {
+        self.cloud.instance_action(posted.server, &posted.request_id).await.unwrap().expect("an action").failure()
     }
 
     pub(super) async fn boot_one(&self, host: &HostName, initial: Initial) -> ServerId {

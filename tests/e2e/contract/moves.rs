@@ -155,3 +155,22 @@ pub(super) async fn a_paused_server_arrives_paused(lab: &Lab) {
     assert_eq!(row.status, RowStatus::Completed);
     assert_eq!((moved.status, moved.vm_state.as_str(), moved.host), (ServerStatus::Paused, "paused", row.dest_compute));
 }
+
+pub(super) async fn a_named_host_is_where_it_goes_and_the_scheduler_may_refuse_it(lab: &Lab) {
+    let server = lab.boot_one(&host(1), Initial::Active).await;
+    let to = |name: &str| json!({"os-migrateLive": {"host": name, "block_migration": "auto"}});
+    let refused = lab.act(server, to("cmp-unknown")).await;
+    assert_eq!((refused.status, refused.sentence()), (400, "Compute host cmp-unknown could not be found."));
+    // The scheduler is asked about a named host too: an accepted request may still be refused, and only the action says so.
+    lab.disable(&host(2)).await;
+    for name in ["cmp-2", "cmp-1"] {
+        let posted = lab.moved_by(server, to(name)).await;
+        let (row, stayed) = lab.settled(&posted).await;
+        assert_eq!((row.status, row.dest_compute, stayed.host, stayed.status), (RowStatus::Error, None, Some(host(1)), ServerStatus::Active), "{name}");
+        let reason = lab.reason(&posted).await;
+        // On its own host it is the conductor that refuses, before the scheduler.
+        assert!(if name == "cmp-2" { reason.contains("No valid host") } else { reason.contains("to current host") }, "{name}: {reason}");
+    }
+    let (row, moved) = lab.settled(&lab.moved_by(server, to("cmp-3")).await).await;
+    assert_eq!((row.status, row.dest_compute, moved.host), (RowStatus::Completed, Some(host(3)), Some(host(3))));
+}

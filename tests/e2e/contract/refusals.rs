@@ -40,17 +40,11 @@ pub(super) async fn a_server_under_way_is_refused(lab: &Lab) {
     assert_eq!(lab.rows(server).await.len(), 1);
 }
 
-async fn disable(lab: &Lab, number: usize) {
-    let services = lab.cloud.services().await.unwrap();
-    let service = services.iter().find(|service| service.host == host(number)).unwrap();
-    lab.control.disable_service(&service.id, Some("out of service")).await.unwrap();
-}
-
 pub(super) async fn a_disabled_host_is_no_destination(lab: &Lab) {
     let servers = lab.boot(&host(1), Initial::Active, 2).await;
     // The source too, as in every drain: a disabled host still sends.
-    disable(lab, 1).await;
-    disable(lab, 2).await;
+    lab.disable(&host(1)).await;
+    lab.disable(&host(2)).await;
     for server in servers {
         let (row, moved) = lab.settled(&lab.migrate(server).await).await;
         assert_eq!((row.status, moved.host), (RowStatus::Completed, Some(host(3))));
@@ -65,17 +59,13 @@ async fn stayed(lab: &Lab, posted: &Posted, status: RowStatus) {
     assert_eq!(lab.cloud.allocations(&host(1)).await.unwrap(), [posted.server.0]);
 }
 
-async fn reason(lab: &Lab, posted: &Posted) -> String {
-    lab.cloud.instance_action(posted.server, &posted.request_id).await.unwrap().expect("an action").failure()
-}
-
 pub(super) async fn no_valid_host_is_an_error_row_with_its_reason_in_the_action(lab: &Lab) {
     let server = lab.boot_one(&host(1), Initial::Active).await;
-    disable(lab, 2).await;
-    disable(lab, 3).await;
+    lab.disable(&host(2)).await;
+    lab.disable(&host(3)).await;
     let posted = lab.migrate(server).await;
     stayed(lab, &posted, RowStatus::Error).await;
-    let reason = reason(lab, &posted).await;
+    let reason = lab.reason(&posted).await;
     assert!(reason.contains("No valid host"), "{reason}");
 }
 
@@ -84,7 +74,7 @@ pub(super) async fn a_destination_that_refuses_is_an_error_row_with_its_reason_i
     lab.steer(Whose::Servers(server), json!({"fail": "check_destination"})).await;
     let posted = lab.migrate(server).await;
     stayed(lab, &posted, RowStatus::Error).await;
-    assert_ne!(reason(lab, &posted).await, "");
+    assert_ne!(lab.reason(&posted).await, "");
 }
 
 pub(super) async fn a_failure_while_preparing_leaves_the_server_on_its_source(lab: &Lab) {
@@ -92,7 +82,7 @@ pub(super) async fn a_failure_while_preparing_leaves_the_server_on_its_source(la
     lab.steer(Whose::Servers(server), json!({"fail": "pre"})).await;
     let posted = lab.migrate(server).await;
     stayed(lab, &posted, RowStatus::Failed).await;
-    assert_ne!(reason(lab, &posted).await, "");
+    assert_ne!(lab.reason(&posted).await, "");
 }
 
 pub(super) async fn a_failure_while_copying_leaves_the_server_on_its_source(lab: &Lab) {

@@ -184,7 +184,7 @@ fn http() -> reqwest::Client {
 
 /// A server for [`Settings::servers`].
 pub(crate) fn server(name: &str, host: &str, state: VmState) -> ServerSettings {
-    ServerSettings { id: None, name: name.to_owned(), host: host.to_owned(), state, ram_mb: 512, vcpus: 1, project: "demo".to_owned() }
+    ServerSettings { name: name.to_owned(), host: host.to_owned(), state, ..ServerSettings::default() }
 }
 
 /// A running server for [`Settings::servers`].

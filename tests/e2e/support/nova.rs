@@ -68,8 +68,25 @@ impl Nova {
 
     /// Boots servers; they are there and idle when this returns. `flavor` and `state` as in `servers/nova/README.md`.
     pub(crate) async fn boot(&self, host: &str, flavor: &str, state: &str, count: usize) -> Vec<ServerId> {
-        let printed = self.cloud("boot", &["--host", host, "--flavor", flavor, "--state", state, "--count", &count.to_string()]).await;
+        self.boot_as(host, flavor, count, &["--state", state]).await
+    }
+
+    /// The same with further options of `cloud boot`.
+    pub(crate) async fn boot_as(&self, host: &str, flavor: &str, count: usize, more: &[&str]) -> Vec<ServerId> {
+        let count = count.to_string();
+        let printed = self.cloud("boot", &[&["--host", host, "--flavor", flavor, "--count", &count], more].concat()).await;
         printed.lines().map(|line| ServerId(line.parse().unwrap())).collect()
+    }
+
+    /// Deletes servers for good; they are gone when this returns.
+    pub(crate) async fn delete(&self, servers: &[ServerId]) {
+        let servers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        self.cloud("delete", &servers.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+
+    /// Makes an aggregate of hosts.
+    pub(crate) async fn aggregate(&self, name: &str, hosts: &[&str]) {
+        self.cloud("aggregate", &[&[name], hosts].concat()).await;
     }
 
     async fn cloud(&self, verb: &str, arguments: &[&str]) -> String {

@@ -180,10 +180,14 @@ report_interval = 5
 service_down_time = 20
 periodic_fuzzy_delay = 0
 sync_power_state_interval = 60
+# A server that its owner deletes can be restored for a day.
+reclaim_instance_interval = 86400
 reserved_host_memory_mb = 0
 vif_plugging_is_fatal = false
 vif_plugging_timeout = 0
 [api]
+# As behind a proxy that Nova was told a wrong name of: links lead nowhere, and a client must not follow them.
+compute_link_prefix = https://proxy.invalid:1/compute
 # Else a traceback for every migration that is asked for: Nova's own schema of its answers has no 0 bytes.
 response_validation = ignore
 [conductor]

@@ -9,7 +9,9 @@ it under another name and rename it. The keys:
     memory_mb     MiB of memory to copy, instead of the flavor's
     hold          true: copy, but never converge
     stall         true: send nothing
-    fail          where to fail: check_destination, check_source, pre, during, raise, post_destination, spawn
+    hold_spawn    true: do not finish booting
+    after_rollback  error: after an abort or a failure of the copy, raise once more, as the libvirt driver of Nova 33 and 34
+    fail          where to fail: check_destination, check_source, pre, during, raise, post_destination, spawn, cold
     fail_at       for `during` and `raise`: the share of the memory that is sent before (0.5)
     fail_host     fail only if this is the destination
     times         fail only so many times per server; how often it did is counted in <server uuid>.count

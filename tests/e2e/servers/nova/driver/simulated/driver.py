@@ -34,6 +34,7 @@ CONF.register_opts([
 MIB = 1024 * 1024
 SETUP = 0.2  # s from the start of a migration to its first byte
 TICK = 0.2  # s between two steps of a migration
+SOURING = 0.9  # s from the end of a roll-back to the error that `after_rollback` asks for
 REPORT = 1.0  # s between two writes of its progress
 
 RUNNING, PAUSED, SHUTDOWN, SUSPENDED = (
@@ -121,6 +122,8 @@ class SimulatedDriver(fake.FakeDriver):
               block_device_info=None, power_on=True, accel_info=None):
         if self._control.strikes(instance.uuid, 'spawn', self._host):
             raise exception.NovaException('the test wants this spawn to fail')
+        while self._control.knobs(instance.uuid).get('hold_spawn'):
+            time.sleep(TICK)
         self._add(instance, RUNNING if power_on else SHUTDOWN)
 
     def destroy(self, context, instance, network_info, block_device_info=None, destroy_disks=True,
@@ -152,6 +155,10 @@ class SimulatedDriver(fake.FakeDriver):
 
     def migrate_disk_and_power_off(self, context, instance, dest, flavor, network_info, block_device_info=None,
                                    timeout=0, retry_interval=0):
+        if self._control.strikes(instance.uuid, 'cold', dest):
+            # So wrapped, the server keeps its state, as after a failure before anything was done to its disk.
+            raise exception.InstanceFaultRollback(
+                exception.NovaException('the test wants the source to keep this server'))
         self._set_state(instance, SHUTDOWN)
 
     def finish_revert_migration(self, context, instance, network_info, migration, block_device_info=None,
@@ -198,6 +205,10 @@ class SimulatedDriver(fake.FakeDriver):
             post_method(context, instance, dest, block_migration, migrate_data)
         else:
             recover_method(context, instance, dest, migrate_data, migration_status=outcome)
+            if self._control.knobs(instance.uuid).get('after_rollback') == 'error':
+                # What the libvirt driver of Nova 33 and 34 does: its job's own error comes out after the roll-back.
+                time.sleep(SOURING)
+                raise exception.NovaException('operation aborted: job \'migration out\' canceled by client')
 
     def _copy(self, instance, dest, job, migration):
         """Copies the memory. Returns how the migration ends: completed, cancelled or failed."""
