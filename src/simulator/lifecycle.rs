@@ -167,6 +167,10 @@ impl Cloud {
         if !self.hosts.get(&migration.source).is_some_and(super::model::Host::is_up) {
             return self.refuse(&migration, at, &format!("Compute service of {} is unavailable at this time.", migration.source));
         }
+        if migration.wanted.as_ref() == Some(&migration.source) {
+            let reason = format!("Unable to migrate instance ({}) to current host ({}).", migration.server, migration.source);
+            return self.refuse(&migration, at, &reason);
+        }
         if let Some(reason) = self.strike(&migration, FailPoint::Network, "") {
             return self.refuse(&migration, at, &reason);
         }
@@ -183,8 +187,11 @@ impl Cloud {
             }
             return self.accept(&migration, &host, at);
         }
-        let blind = migration.wanted.as_ref().is_some_and(|wanted| *wanted != migration.source);
-        self.refuse(&migration, at, if blind { "No valid host was found. " } else { "No valid host was found. There are not enough hosts available." });
+        self.refuse(
+            &migration,
+            at,
+            if migration.wanted.is_some() { "No valid host was found. " } else { "No valid host was found. There are not enough hosts available." },
+        );
     }
 
     fn source_refuses(&mut self, migration: &Migration, host: &str, at: Timestamp, reason: &str) {
