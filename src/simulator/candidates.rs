@@ -99,7 +99,7 @@ fn request(host: &Host, wanted: &Wanted, minor: u16) -> Value {
 fn summary(cloud: &Cloud, host: &Host, used: Size, wanted: &Wanted, minor: u16) -> Value {
     let (capacity, used) = (resources(cloud.settings.capacity(&host.name)), resources(used));
     let classes = capacity.as_object().into_iter().flatten().filter(|(class, _)| minor >= 27 || wanted.classes.contains(class));
-    let classes: Map<String, Value> = classes.map(|(class, capacity)| (class.clone(), json!({"capacity": capacity, "used": used[class.as_str()]}))).collect();
+    let classes: Map<String, Value> = classes.map(|(class, capacity)| (class.clone(), json!({"capacity": capacity, "used": used.get(class)}))).collect();
     let mut summary = json!({"resources": classes});
     let Some(map) = summary.as_object_mut() else { return summary };
     if minor >= 17 {

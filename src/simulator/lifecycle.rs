@@ -167,10 +167,6 @@ impl Cloud {
         if !self.hosts.get(&migration.source).is_some_and(super::model::Host::is_up) {
             return self.refuse(&migration, at, &format!("Compute service of {} is unavailable at this time.", migration.source));
         }
-        if migration.wanted.as_ref() == Some(&migration.source) {
-            let reason = format!("Unable to migrate instance ({}) to current host ({}).", migration.server, migration.source);
-            return self.refuse(&migration, at, &reason);
-        }
         if let Some(reason) = self.strike(&migration, FailPoint::Network, "") {
             return self.refuse(&migration, at, &reason);
         }

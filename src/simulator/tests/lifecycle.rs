@@ -417,7 +417,7 @@ fn play(deeds: &[Deed], step: u64) -> Result<String, TestCaseError> {
     }
     cloud.advance(at(now + 600_000));
     (0..3).for_each(|number| cloud.set_host_up(&host(number), true).unwrap());
-    prop_assert!(cloud.servers().all(|server| !server.task.is_some()), "every migration ends");
+    prop_assert!(cloud.servers().all(|server| server.task.is_none()), "every migration ends");
     let rows: Vec<_> = cloud.migrations().map(|row| (row.id, row.status, row.destination.clone(), row.updated_at)).collect();
     let servers: Vec<_> = cloud.servers().map(|server| (server.id, server.status(), server.host.clone(), server.updated)).collect();
     Ok(format!("{rows:#?} {servers:#?}"))
