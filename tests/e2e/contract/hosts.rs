@@ -38,10 +38,13 @@ async fn on(lab: &Lab, host: &HostName) -> BTreeSet<ServerId> {
 pub(super) async fn a_list_by_host_shows_that_host_alone(lab: &Lab) {
     let here = lab.boot(&host(1), Initial::Active, 2).await;
     let there = lab.boot(&host(2), Initial::Stopped, 1).await;
-    assert_eq!(on(lab, &host(1)).await, BTreeSet::from_iter(here));
+    assert_eq!(on(lab, &host(1)).await, BTreeSet::from_iter(here.clone()));
     assert_eq!(on(lab, &host(2)).await, BTreeSet::from_iter(there));
     assert_eq!(on(lab, &host(3)).await, BTreeSet::new());
     assert_eq!(on(lab, &HostName::from("cmp-unknown")).await, BTreeSet::new());
+    lab.delete(&here).await;
+    assert_eq!(on(lab, &host(1)).await, BTreeSet::new());
+    assert_eq!(lab.cloud.server(here[0]).await.unwrap(), None);
 }
 
 fn ids(rows: &[NovaMigration]) -> Vec<u64> {

@@ -168,6 +168,14 @@ impl Lab {
         }
     }
 
+    /// Deletes servers for good.
+    pub(super) async fn delete(&self, servers: &[ServerId]) {
+        match &self.backend {
+            Backend::Simulator(simulator) => servers.iter().for_each(|server| simulator.cloud(|cloud| cloud.delete_server(server.0)).unwrap()),
+            Backend::Nova(nova) => nova.delete(servers).await,
+        }
+    }
+
     /// Lets a server's owner delete it: it can be restored for a while.
     pub(super) async fn soft_delete(&self, server: ServerId) {
         if let Backend::Simulator(_) = &self.backend {
