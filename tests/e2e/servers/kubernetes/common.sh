@@ -4,6 +4,8 @@ MODULE=$SERVERS/kubernetes/controlplane
 VERSION=$(sed -n 's|^\tk8s.io/kubernetes \(v[0-9.]*\)$|\1|p' "$MODULE/go.mod")
 BUILT=$(cache_dir controlplane "$MODULE/go.mod" "$MODULE/go.sum" "$MODULE/main.go" "$(uname -m)")
 PROGRAMS=(etcd kube-apiserver kube-controller-manager kubectl)
+# In the same file, for a cluster whose pods run; `up` starts none of them.
+NODE_PROGRAMS=(kube-scheduler kubelet kube-proxy)
 
 # binary NAME: the path of a program; one in KUBEBUILDER_ASSETS is preferred to one that we build.
 binary() {
