@@ -11,7 +11,7 @@ use kube::api::{Api, PostParams};
 use serde_json::Value;
 use sidestep::api;
 
-use super::support::control_plane::{ControlPlane, NAMESPACE, chart, repository};
+use super::support::control_plane::{ControlPlane, NAMESPACE, SENTINELS, chart, kinds, repository};
 
 // ---- what the API server accepts and refuses ----
 
@@ -19,8 +19,7 @@ use super::support::control_plane::{ControlPlane, NAMESPACE, chart, repository};
 fn every_definition_is_established_without_a_warning() {
     let plane = ControlPlane::shared();
     // Applied before, by whoever came first; the warnings come each time.
-    let crds = repository("crds");
-    let applied = plane.kubectl().run(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).silent();
+    let applied = plane.kubectl().apply(&kinds().silent(), &["--server-side"]).silent();
     assert_eq!(applied.lines().count(), api::crds().len(), "{applied}");
     let named = r#"jsonpath={range .items[*]}{.metadata.name} {.status.conditions[?(@.type=="Established")].status} {.status.conditions[?(@.type=="NonStructuralSchema")].status}{"\n"}{end}"#;
     let conditions = plane.kubectl().run(&["get", "customresourcedefinitions", "-o", named]).silent();
@@ -148,8 +147,10 @@ fn the_whole_chart_is_accepted_without_a_warning() {
 fn the_operator_needs_nothing_that_the_restricted_pod_security_standard_forbids() {
     let plane = ControlPlane::shared();
     let namespace = "restricted-pods";
-    plane.kubectl().run(&["create", "namespace", namespace]).ok();
-    plane.kubectl().run(&["label", "namespace", namespace, "pod-security.kubernetes.io/warn=restricted"]).ok();
+    for namespace in [namespace, "restricted-pods-sentinels"] {
+        plane.kubectl().run(&["create", "namespace", namespace]).ok();
+        plane.kubectl().run(&["label", "namespace", namespace, "pod-security.kubernetes.io/warn=restricted"]).ok();
+    }
     let warned = |template: &str| plane.kubectl().apply(&chart(namespace, &["--show-only", template]).ok(), &["--dry-run=server"]).stderr;
     assert_eq!(warned("templates/operator-deployment.yaml"), "");
     // The sentinel reads the host's files: it is the one that needs more, and this shows that the server looks at all.
@@ -166,7 +167,7 @@ fn a_value_that_the_chart_does_not_know_is_refused_by_name() {
 
 const VERBS: [&str; 11] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "bind", "escalate", "impersonate"];
 
-/// Resources that are asked about, as group, names. The namespaced ones are asked about in three namespaces.
+/// Resources that are asked about, as group, names. The namespaced ones are asked about in four namespaces.
 const CLUSTER: [(&str, &[&str]); 4] = [
     ("", &["nodes", "namespaces", "persistentvolumes", "users", "groups"]),
     ("apiextensions.k8s.io", &["customresourcedefinitions"]),
@@ -190,24 +191,29 @@ async fn the_operator_may_do_what_it_does_and_nothing_else() {
         "openstackclouds/status: patch",
         "quarantinepolicies: get list watch",
         "quarantinepolicies/status: patch",
-        "hostalerts: get list watch",
+        "hostalerts: get list watch create patch delete",
         "hostalerts/status: patch",
         "hostquarantines: get list watch create patch",
         "hostquarantines/status: patch",
         "hostquarantines/finalizers: update",
-        "migrationruns: get list watch create patch",
+        "migrationruns: get list watch create patch delete",
         "migrationruns/status: patch",
+        "customresourcedefinitions.apiextensions.k8s.io: get list watch",
+        "validatingadmissionpolicies.admissionregistration.k8s.io: get list watch",
+        "validatingadmissionpolicybindings.admissionregistration.k8s.io: get list watch",
         "secrets in sidestep-system: get list watch",
         "events.events.k8s.io in default: create patch",
+        "leases.coordination.k8s.io in sidestep-system: get create update patch",
+        "leases.coordination.k8s.io in sidestep-system-sentinels: get list watch delete",
     ];
     assert_eq!(granted, expected);
 }
 
 #[tokio::test]
-async fn a_sentinel_may_write_alerts_and_nothing_else() {
+async fn a_sentinel_may_write_alerts_and_its_heartbeat_and_nothing_else() {
     let plane = ControlPlane::shared();
     let granted = granted(&plane.kubectl_as("sidestep-sentinel", Some("compute-17")).client().await).await;
-    assert_eq!(granted, ["hostalerts: get create patch"]);
+    assert_eq!(granted, ["hostalerts: get create patch", "leases.coordination.k8s.io in sidestep-system-sentinels: get create update patch"]);
 }
 
 #[test]
@@ -252,7 +258,7 @@ async fn granted(client: &Client) -> Vec<String> {
             all.extend(verbs(client, api::GROUP, &resource, None).await.map(|verbs| format!("{resource}: {verbs}")));
         }
     }
-    let namespaces = [NAMESPACE, "default", "kube-system"];
+    let namespaces = [NAMESPACE, SENTINELS, "default", "kube-system"];
     let cluster = CLUSTER.iter().map(|&(group, names)| (group, names, &[None][..]));
     let some = namespaces.map(Some);
     for (group, names, places) in cluster.chain(NAMESPACED.iter().map(|&(group, names)| (group, names, &some[..]))) {

@@ -24,3 +24,9 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
+
+{{/* The sentinels' own namespace. The operator's holds the clouds' credentials and the leader's Lease: nothing that runs on a
+suspect host belongs there. The operator and the admission policies derive it in the same way. */}}
+{{- define "sidestep.sentinelNamespace" -}}
+{{ .Release.Namespace }}-sentinels
+{{- end }}

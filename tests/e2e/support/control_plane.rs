@@ -1,4 +1,4 @@
-//! A real Kubernetes control plane on loopback, with the kinds and the service accounts that the chart makes.
+//! A real Kubernetes control plane on loopback, with all that the charts make but the pods: kinds, service accounts, what they may do, admission policies.
 //!
 //! `tests/e2e/servers/kubernetes/up` starts it. It stops when its owner is dropped and also when the test process ends in
 //! whatever way: a shell that waits for the end of a pipe, whose other end only this process holds, stops it then.
@@ -19,8 +19,12 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::process::{Finished, finish, finish_with, show_end};
 
-/// The namespace of the operator and the sentinels.
+/// The namespace of the operator: of the release.
 pub(crate) const NAMESPACE: &str = "sidestep-system";
+/// The namespace of the sentinels.
+pub(crate) const SENTINELS: &str = "sidestep-system-sentinels";
+/// What `helm template` is asked for where programs run as plain processes.
+pub(crate) const ALL_BUT_PODS: [&str; 2] = ["--show-only", "templates/*-access.yaml"];
 
 /// A file or folder of this repository.
 pub(crate) fn repository(path: &str) -> PathBuf {
@@ -37,6 +41,11 @@ pub(crate) fn server_script(path: &str) -> Command {
 /// The manifests that the chart makes, with further arguments for `helm template`.
 pub(crate) fn chart(namespace: &str, arguments: &[&str]) -> Finished {
     finish(server_script("helm/template").arg(namespace).args(arguments))
+}
+
+/// The manifests of the chart of the kinds.
+pub(crate) fn kinds() -> Finished {
+    finish(server_script("helm/template").arg("kinds"))
 }
 
 /// A running control plane.
@@ -70,20 +79,32 @@ impl ControlPlane {
         }))
     }
 
-    /// Applies the definitions of the kinds, and of the chart the service accounts with what they may do.
+    /// Applies both charts but the pods, and waits until all of it is in force.
     pub(crate) fn install(&self) {
         let kubectl = self.kubectl();
-        let crds = repository("crds");
-        kubectl.run(&["apply", "--server-side", "-f", &crds.to_string_lossy()]).silent();
-        kubectl.run(&["wait", "--for=condition=Established", "--timeout=60s", "-f", &crds.to_string_lossy()]).ok();
+        let kinds = kinds().silent();
+        kubectl.apply(&kinds, &["--server-side"]).silent();
+        kubectl.run_with(&["wait", "--for=condition=Established", "--timeout=60s", "-f", "-"], &kinds).ok();
         kubectl.run(&["create", "namespace", NAMESPACE]).ok();
-        let accounts = chart(NAMESPACE, &["--show-only", "templates/*-access.yaml"]).ok();
-        kubectl.apply(&accounts, &[]).silent();
-        for (account, verb, resource) in [("sidestep-operator", "list", "secrets"), ("sidestep-sentinel", "patch", "hostalerts.sidestep.dev")] {
-            let subject = format!("--as=system:serviceaccount:{NAMESPACE}:{account}");
+        kubectl.apply(&chart(NAMESPACE, &ALL_BUT_PODS).ok(), &[]).silent();
+        for (account, namespace, verb, resource) in
+            [("sidestep-operator", NAMESPACE, "list", "secrets"), ("sidestep-sentinel", SENTINELS, "patch", "hostalerts.sidestep.dev")]
+        {
+            let subject = format!("--as=system:serviceaccount:{namespace}:{account}");
             let in_force = (0..100).any(|_| kubectl.run(&["auth", "can-i", verb, resource, "--namespace", NAMESPACE, &subject]).status.success());
             assert!(in_force, "{account} still may not {verb} {resource}");
         }
+        self.wait_for_policies();
+    }
+
+    /// Waits until the API server asks the admission policies: it reads them a moment after they were written.
+    pub(crate) fn wait_for_policies(&self) {
+        let alert = r#"{"apiVersion":"sidestep.dev/v1alpha1","kind":"HostAlert","metadata":{"name":"n-silent"},"spec":{"node":"n","series":"s","seq":1,"engine":"sidestep",
+            "ruleID":"SensorSilent","severity":"High","subject":"-","flow":"Unknown","firstSeen":"2026-03-02T08:15:04Z","lastSeen":"2026-03-02T08:15:04Z","count":1}}"#;
+        let ask = || self.kubectl().apply(alert, &["--server-side", "--dry-run=server"]);
+        let refused = (0..200).any(|_| !ask().status.success());
+        assert!(refused, "the admission policies are not in force");
+        assert!(ask().stderr.contains("are the operator's"), "refused for another reason: {}", ask());
     }
 
     /// `kubectl` as administrator.
@@ -114,7 +135,7 @@ impl ControlPlane {
     /// `kubectl` with a token of one of the chart's accounts: bound to a pod on `node`, as a sentinel has it, or to nothing.
     pub(crate) fn kubectl_as(&self, account: &str, node: Option<&str>) -> Kubectl {
         let mut token = server_script("kubernetes/token");
-        token.arg(&self.run).args([account, NAMESPACE]);
+        token.arg(&self.run).args([account, if account == "sidestep-sentinel" { SENTINELS } else { NAMESPACE }]);
         if let Some(node) = node {
             token.args(["--node", node]);
         }
@@ -236,6 +257,11 @@ impl Kubectl {
     /// Runs it.
     pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         finish(&mut self.command(arguments))
+    }
+
+    /// Runs it with `input` on its standard input.
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Finished {
+        finish_with(&mut self.command(arguments), input)
     }
 
     /// `kubectl apply` of manifests as text; an unknown field is an error.
