@@ -151,7 +151,9 @@ pub enum Decision {
     Stale,
     /// The node belongs to no host of any cloud, or to more than one.
     Unmapped,
-    /// Only policies in mode Observe would have acted.
+    /// A policy would have acted, but sentinels are not tied to their nodes, so that the alert may be forged.
+    IdentityUnenforced,
+    /// Only policies in mode Observe would have acted, or the kinds are older than the operator.
     Recorded,
     /// The host has an active quarantine already; the alert joins it.
     AlreadyQuarantined,
@@ -169,6 +171,7 @@ impl Decision {
             Self::OverBudget => "OverBudget",
             Self::Stale => "Stale",
             Self::Unmapped => "Unmapped",
+            Self::IdentityUnenforced => "IdentityUnenforced",
             Self::Recorded => "Recorded",
             Self::AlreadyQuarantined => "AlreadyQuarantined",
             Self::Quarantined => "Quarantined",

@@ -25,6 +25,10 @@ pub enum Kind {
     InventoryFresh,
     /// OpenStackCloud: one more host may be taken out of service.
     BudgetAvailable,
+    /// OpenStackCloud: admission policies tie each sentinel to its own node.
+    IdentityEnforced,
+    /// OpenStackCloud: the API server serves a kind without a field that the operator knows.
+    CRDOutdated,
     /// HostQuarantine: the gates let it through; asked once.
     Accepted,
     /// HostQuarantine: Nova's service is disabled, and a later read showed so.
@@ -52,6 +56,8 @@ impl Kind {
             Self::SeesAllProjects => "SeesAllProjects",
             Self::InventoryFresh => "InventoryFresh",
             Self::BudgetAvailable => "BudgetAvailable",
+            Self::IdentityEnforced => "IdentityEnforced",
+            Self::CRDOutdated => "CRDOutdated",
             Self::Accepted => "Accepted",
             Self::Cordoned => "Cordoned",
             Self::Contested => "Contested",

@@ -9,6 +9,7 @@
 //! | [`host_exists`] | Nova has exactly one compute service on the host | closed |
 //! | [`only_active`] | no other active quarantine goes before this one on the host | closed |
 //! | [`budget_for_decision`], [`budget_for_acceptance`] | fewer other hosts than `budget.hostsOutOfService` are out of service | closed |
+//! | [`grounds`] | sentinels are tied to their nodes (for what came of an alert), and the kinds are not older than the operator | closed |
 //! | [`permit_writes`] | the mode is Enforce | closed |
 //!
 //! [`WritePermit`] is the proof, as a type, that the mode gate was passed: the writing client of the cloud takes one, and nothing outside this module can make one.
@@ -17,6 +18,7 @@ mod active;
 mod budget;
 mod claim;
 mod fresh;
+mod grounds;
 mod host;
 mod mode;
 #[cfg(test)]
@@ -31,6 +33,7 @@ pub use active::only_active;
 pub use budget::{BudgetFacts, budget_for_acceptance, budget_for_decision, out_of_service};
 pub use claim::{Acceptance, Claim, active_on, latest_release};
 pub use fresh::fresh;
+pub use grounds::grounds;
 pub use host::host_exists;
 pub use mode::{WritePermit, permit_writes};
 pub use verdict::Verdict;

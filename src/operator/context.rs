@@ -1,6 +1,7 @@
 //! What the controllers share: the stores of all kinds, the clouds that are connected, the slots for moves, and the wake-ups between controllers.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::alerts::Alarms;
 use super::crash::Crash;
 use super::feeds::Readiness;
+use super::identity::Grounds;
 use super::leader::{self, Leadership};
 use super::runs::slots::Slots;
 use crate::api::alert::Decision;
@@ -130,6 +132,8 @@ pub(super) struct Context {
     accepted: Mutex<HashSet<String>>,
     /// Quarantines that were made and that the watch has not shown yet.
     made: Mutex<HashMap<String, Claim>>,
+    /// The admission policies and the kinds, as last compared.
+    grounds: Mutex<Grounds>,
 }
 
 impl Context {
@@ -160,6 +164,7 @@ impl Context {
             accepted: Mutex::default(),
             progress_writes: Mutex::default(),
             made: Mutex::default(),
+            grounds: Mutex::default(),
         }
     }
 
@@ -171,6 +176,29 @@ impl Context {
     /// Whether this operator acts: it leads, every watch has shown what is there, and no cloud is another operator's.
     pub(super) fn may_act(&self) -> bool {
         self.leadership.leads() && leader::all_ours(self)
+    }
+
+    /// The admission policies and the kinds, as last compared.
+    pub(super) fn grounds(&self) -> Grounds {
+        lock(&self.grounds).clone()
+    }
+
+    /// Remembers a comparison; a new result wakes all that depends on it.
+    pub(super) fn set_grounds(&self, grounds: Grounds) {
+        if mem::replace(&mut *lock(&self.grounds), grounds.clone()) == grounds {
+            return;
+        }
+        grounds.log();
+        for cloud in guard::all(&self.stores.clouds) {
+            let _ = self.wakes.clouds.send(ObjectRef::new(&cloud.name_any()));
+        }
+        for alert in guard::all(&self.stores.alerts) {
+            let _ = self.wakes.alerts.send(ObjectRef::new(&alert.name_any()));
+        }
+        for quarantine in guard::all(&self.stores.quarantines) {
+            self.wake_from_rest(&quarantine.name_any());
+            let _ = self.wakes.quarantines.send(ObjectRef::new(&quarantine.name_any()));
+        }
     }
 
     /// The cloud of this name, or why it cannot be used.

@@ -45,7 +45,8 @@ impl Readiness {
         self.health.set(format!("watch {kind}"), part);
     }
 
-    fn one_more(&self, kind: &str) {
+    /// One more watch has shown what is there.
+    pub(super) fn one_more(&self, kind: &str) {
         self.left.send_modify(|left| *left = left.saturating_sub(1));
         let left = *self.left.borrow();
         tracing::debug!(kind, left, "A watch has shown what is there.");
@@ -121,7 +122,7 @@ where
 
 /// The pauses before a broken watch is begun again: kube's own, which double, up to [`LONGEST_PAUSE`].
 #[derive(Default)]
-struct Pauses(DefaultBackoff);
+pub(super) struct Pauses(DefaultBackoff);
 
 impl Iterator for Pauses {
     type Item = Duration;

@@ -23,6 +23,7 @@ mod crash;
 mod failure;
 mod feeds;
 mod figures;
+mod identity;
 mod leader;
 mod policies;
 mod quarantine;

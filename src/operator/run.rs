@@ -21,7 +21,7 @@ use super::crash::Crash;
 use super::failure::Failure;
 use super::feeds::{Feed, Readiness};
 use super::leader::{Election, Leadership};
-use super::{alerts, cloud, figures, leader, policies, quarantine, runs};
+use super::{alerts, cloud, figures, identity, leader, policies, quarantine, runs};
 use crate::api::{HostAlert, HostQuarantine, MigrationRun, OpenStackCloud, QuarantinePolicy};
 use crate::clock::{Clock, Window};
 use crate::kubernetes::client;
@@ -122,16 +122,18 @@ async fn stop_on_signal(stop: CancellationToken) {
 async fn serve(base: Base, election: &Election<'_>, current: &Mutex<Weak<Context>>, stop: &CancellationToken) {
     let feeds = Feeds::new(&base.client, election.namespace);
     let (wakes, woken) = wakes();
-    let readiness = Readiness::of(WATCHES, base.health.clone());
+    let readiness = Readiness::of(WATCHES + GROUNDS, base.health.clone());
     let context = Arc::new(Context::new(base, feeds.stores(), readiness.clone(), wakes));
     *lock(current) = Arc::downgrade(&context);
     let controllers = controllers(&feeds, woken, &context, stop);
     let secrets_changed = watch_secrets(feeds.secrets.changes(), &context);
     let watches = feeds.run(&readiness, &context);
+    let grounds = identity::follow(context.client.clone(), election.namespace, readiness.clone(), &context);
     let work = async {
         tokio::select! {
             () = controllers => {}
             () = watches => {}
+            () = grounds => {}
             () = secrets_changed => {}
             () = patience(stop) => tracing::warn!("What was under way did not end in time; ending all the same."),
         }
@@ -174,6 +176,8 @@ struct Feeds {
 
 /// How many watches [`Feeds`] has.
 const WATCHES: usize = 6;
+/// What [`identity::follow`] counts as.
+const GROUNDS: usize = 1;
 
 impl Feeds {
     fn new(client: &Client, namespace: &str) -> Self {

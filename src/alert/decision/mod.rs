@@ -80,6 +80,10 @@ pub struct Case<'a> {
     pub active: Option<&'a str>,
     /// When the host was last given back, on the operator's clock.
     pub released_at: Option<Timestamp>,
+    /// Why the kinds that the API server serves are too old to decide with, when they are.
+    pub outdated: Option<&'a str>,
+    /// Why a sentinel's word cannot be trusted to be about its own node, when it cannot.
+    pub unenforced: Option<&'a str>,
     /// Why the view of the cloud is too old to decide on, when it is: the freshness gate's sentence.
     pub stale_view: Option<&'a str>,
     /// Why the budget lets no further host be taken out of service, when it does not: the budget gate's sentence.
@@ -114,7 +118,7 @@ impl Held {
         match decision {
             Decision::NoPolicy | Decision::BelowThreshold | Decision::Stale | Decision::Unmapped => Self::Not,
             Decision::Recorded => Self::ByObserving,
-            Decision::OverBudget | Decision::AlreadyQuarantined | Decision::Quarantined => Self::ByActing,
+            Decision::OverBudget | Decision::IdentityUnenforced | Decision::AlreadyQuarantined | Decision::Quarantined => Self::ByActing,
         }
     }
 }
@@ -232,6 +236,8 @@ fn outcome(case: &Case<'_>, place: &Place) -> Decision {
     match case.active {
         // made by this very decision, whose record was lost on the way
         Some(active) if active == name_of(case, place) => Decision::Quarantined,
+        _ if case.outdated.is_some() => Decision::Recorded,
+        _ if case.unenforced.is_some() => Decision::IdentityUnenforced,
         Some(_) => Decision::AlreadyQuarantined,
         None if case.stale_view.is_some() => Decision::Stale,
         None if case.over_budget.is_some() => Decision::OverBudget,
@@ -268,7 +274,7 @@ fn act(case: &Case<'_>, place: &Place, candidate: &Candidate<'_>) -> Judgement {
             (format!("{holds}; the alert joins HostQuarantine {active}, which is active on host {}.", place.host), Some(active.to_owned()))
         }
         (Decision::Quarantined, _) => (format!("{holds}; host {} is taken out of service.", place.host), Some(name_of(case, place))),
-        _ => (format!("{holds}. {}", case.stale_view.or(case.over_budget).unwrap_or_default()), None),
+        _ => (format!("{holds}. {}", case.outdated.or(case.unenforced).or(case.stale_view).or(case.over_budget).unwrap_or_default()), None),
     };
     let message = format!("{message}{MOMENTARY}{} there were {}.", case.alert.seq, candidate.seen());
     let create = quarantine

@@ -49,6 +49,8 @@ struct Scene {
     now: Timestamp,
     active: Option<String>,
     released_at: Option<Timestamp>,
+    outdated: Option<&'static str>,
+    unenforced: Option<&'static str>,
     stale_view: Option<&'static str>,
     over_budget: Option<&'static str>,
 }
@@ -63,6 +65,8 @@ impl Scene {
             now: at(0.1),
             active: None,
             released_at: None,
+            outdated: None,
+            unenforced: None,
             stale_view: None,
             over_budget: None,
         }
@@ -82,6 +86,8 @@ impl Scene {
             policies: &self.policies(),
             active: self.active.as_deref(),
             released_at: self.released_at,
+            outdated: self.outdated,
+            unenforced: self.unenforced,
             stale_view: self.stale_view,
             over_budget: self.over_budget,
         })
@@ -394,6 +400,21 @@ fn closed_gates_are_quoted_and_make_nothing() {
     let view = scene.judge();
     assert_eq!((view.decision, view.create.as_ref()), (Decision::Stale, None));
     assert_says(&view, &["Too old."]);
+}
+
+#[test]
+fn without_enforced_identity_or_with_outdated_kinds_it_is_recorded_and_joins_nothing() {
+    let mut scene = scene(json!({}), json!({}));
+    for active in [None, Some("maintenance".to_owned())] {
+        (scene.active, scene.outdated, scene.unenforced) = (active, None, Some("No policy ties sentinels."));
+        let forged = scene.judge();
+        assert_eq!((forged.decision, forged.quarantine.as_ref(), forged.create.as_ref()), (Decision::IdentityUnenforced, None, None));
+        assert_says(&forged, &["No policy ties sentinels."]);
+        scene.outdated = Some("A field is missing.");
+        let outdated = scene.judge();
+        assert_eq!((outdated.decision, outdated.quarantine.as_ref(), outdated.create.as_ref()), (Decision::Recorded, None, None));
+        assert_says(&outdated, &["A field is missing."]);
+    }
 }
 
 // --- release ---

@@ -16,6 +16,8 @@ pub(super) struct Facts {
     policies: Vec<QuarantinePolicy>,
     active: Option<String>,
     released_at: Option<Timestamp>,
+    outdated: Option<String>,
+    unenforced: Option<String>,
     stale_view: Option<String>,
     over_budget: Option<String>,
     /// The API server's time of the sentinel's last write.
@@ -46,6 +48,8 @@ impl Facts {
             policies,
             active: self.active.as_deref(),
             released_at: self.released_at,
+            outdated: self.outdated.as_deref(),
+            unenforced: self.unenforced.as_deref(),
             stale_view: self.stale_view.as_deref(),
             over_budget: self.over_budget.as_deref(),
         }
@@ -56,11 +60,14 @@ impl Facts {
 pub(super) fn observe(context: &Context, alert: &HostAlert) -> Facts {
     let place = place(context, &alert.spec.node);
     let claims = context.claims();
+    let grounds = context.grounds();
     let mut facts = Facts {
         name: alert.name_any(),
         policies: guard::all(&context.stores.policies),
         active: None,
         released_at: None,
+        outdated: grounds.outdated(),
+        unenforced: grounds.unenforced(),
         stale_view: None,
         over_budget: None,
         written: written(alert),

@@ -13,6 +13,7 @@ use kube::runtime::controller::Action;
 
 use super::context::{Context, LiveCloud, Unusable};
 use super::failure::Failure;
+use super::identity;
 use crate::api::OpenStackCloud;
 use crate::kubernetes::guard;
 use crate::openstack::Freshness;
@@ -42,7 +43,9 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<OpenStackCloud>>, con
     if !context.may_act() {
         return Ok(seen.next_look());
     }
-    let next = report::status(cloud, &seen, context.clock.now());
-    report::write(&context, cloud, seen.problem.is_some(), next).await?;
+    let (grounds, now) = (context.grounds(), context.clock.now());
+    let next = identity::conditions(&grounds, cloud, report::status(cloud, &seen, now), now);
+    report::write(&context, cloud, seen.problem.is_some() || grounds.outdated().is_some(), next.clone()).await?;
+    identity::tell(&context, cloud, &next).await;
     Ok(seen.next_look())
 }

@@ -25,14 +25,14 @@ pub(super) struct Key {
 }
 
 /// The specs that the API server must hold, by kind and name.
-pub(in super::super) type Demands = BTreeMap<Key, Value>;
+pub(super) type Demands = BTreeMap<Key, Value>;
 
 /// What must be there for an operator in this namespace.
 ///
 /// # Errors
 ///
 /// When a file is no YAML, which would be a fault of this program.
-pub(in super::super) fn demands(namespace: &str) -> Result<Demands, serde_saphyr::Error> {
+pub(super) fn demands(namespace: &str) -> Result<Demands, serde_saphyr::Error> {
     let mut demands = Demands::new();
     for document in SOURCES.iter().flat_map(|source| source.split("\n---\n")) {
         let mut object: Value = serde_saphyr::from_str(&document.replace(NAMESPACE, namespace))?;
@@ -107,7 +107,10 @@ mod tests {
         let demands = demands("here").unwrap();
         assert_eq!(differences(&demands, &demands), Vec::<String>::new());
         let mut held = demands.clone();
-        let (first, second) = { let mut keys = demands.keys(); (keys.next().unwrap().clone(), keys.next().unwrap().clone()) };
+        let (first, second) = {
+            let mut keys = demands.keys();
+            (keys.next().unwrap().clone(), keys.next().unwrap().clone())
+        };
         held.remove(&first);
         held.get_mut(&second).unwrap()["failurePolicy"] = "Ignore".into();
         assert_eq!(differences(&demands, &held), [format!("{} {} is missing", first.kind, first.name), format!("{} {} was changed", second.kind, second.name)]);

@@ -5,12 +5,13 @@
 //! accepted before.
 
 mod demand;
+mod report;
 mod schema;
 mod watch;
 
 use crate::api::condition::shorten;
 
-pub(super) use demand::demands;
+pub(super) use report::{conditions, tell};
 pub(super) use watch::follow;
 
 /// At most so many differences are named.
@@ -70,9 +71,25 @@ impl Grounds {
         }
     }
 
-    /// Whether either comparison was not made yet.
-    pub(super) fn is_known(&self) -> bool {
+    /// Whether both comparisons were made.
+    fn is_known(&self) -> bool {
         self.identity != Finding::NotRead && self.kinds != Finding::NotRead
+    }
+
+    /// Says in the log what is wrong, or that nothing is.
+    pub(super) fn log(&self) {
+        if !self.is_known() {
+            return;
+        }
+        if let Some(why) = self.unenforced() {
+            tracing::error!(why, "Sentinels are not tied to their nodes; alerts are recorded only.");
+        }
+        if let Some(why) = self.outdated() {
+            tracing::error!(why, "The kinds are older than this program; alerts are recorded only.");
+        }
+        if self.unenforced().is_none() && self.outdated().is_none() {
+            tracing::info!("The admission policies and the kinds are those of this version.");
+        }
     }
 }
 

@@ -77,16 +77,21 @@ mod tests {
     fn a_field_or_a_word_that_is_not_served_is_named() {
         assert_eq!(without(0, |_| ()), Vec::<String>::new());
         assert_eq!(
-            without(0, |schema| drop(schema.pointer_mut("/properties/spec/properties/budget/properties").unwrap().as_object_mut().unwrap().remove("hostsOutOfService"))),
+            without(0, |schema| drop(
+                schema.pointer_mut("/properties/spec/properties/budget/properties").unwrap().as_object_mut().unwrap().remove("hostsOutOfService")
+            )),
             ["OpenStackCloud.spec.budget.hostsOutOfService"]
         );
         assert_eq!(
-            without(3, |schema| drop(schema.pointer_mut("/properties/status/properties/residents/items/properties").unwrap().as_object_mut().unwrap().remove("server"))),
+            without(3, |schema| drop(
+                schema.pointer_mut("/properties/status/properties/residents/items/properties").unwrap().as_object_mut().unwrap().remove("server")
+            )),
             ["HostQuarantine.status.residents.server"]
         );
-        assert_eq!(without(3, |schema| schema.pointer_mut("/properties/spec/properties/mode/enum").unwrap().as_array_mut().unwrap().retain(|word| word != "Enforce")), [
-            "HostQuarantine.spec.mode=Enforce"
-        ]);
+        assert_eq!(
+            without(3, |schema| schema.pointer_mut("/properties/spec/properties/mode/enum").unwrap().as_array_mut().unwrap().retain(|word| word != "Enforce")),
+            ["HostQuarantine.spec.mode=Enforce"]
+        );
     }
 
     #[test]

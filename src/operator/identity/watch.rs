@@ -1,16 +1,15 @@
 //! Watches the admission policies, their bindings and the kinds, and judges them at each change.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use futures::stream::{BoxStream, select_all};
 use futures::StreamExt as _;
+use futures::stream::{BoxStream, select_all};
 use kube::api::{Api, ApiResource, DynamicObject};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Client, ResourceExt as _};
 use serde_json::Value;
 
-use super::demand::{Demands, Key, differences};
+use super::demand::{Demands, Key, demands, differences};
 use super::{Finding, Grounds, schema};
 use crate::api::GROUP;
 use crate::operator::context::Context;
@@ -28,12 +27,12 @@ const WATCHED: [(&str, &str, &str); 3] = [
 /// Definitions are large, and a cluster may have hundreds of others'.
 const PAGE: u32 = 20;
 
-/// Follows them for as long as the operator runs. What was found stands in the context.
-pub(in super::super) async fn follow(client: Client, demands: Demands, readiness: Readiness, context: Arc<Context>) {
-    let own = match schema::own() {
-        Ok(own) => own,
-        Err(error) => {
-            tracing::error!(%error, "The kinds that this program was built with cannot be written down; nothing is decided.");
+/// Follows them for as long as the operator runs, which is in `namespace`. What was found stands in the context.
+pub(in super::super) async fn follow(client: Client, namespace: &str, readiness: Readiness, context: &Context) {
+    let (demands, own) = match (demands(namespace), schema::own()) {
+        (Ok(demands), Ok(own)) => (demands, own),
+        (demands, own) => {
+            tracing::error!(policies = ?demands.err(), kinds = ?own.err(), "What this program was built with cannot be read; nothing is decided.");
             return std::future::pending().await;
         }
     };
@@ -54,13 +53,8 @@ pub(in super::super) async fn follow(client: Client, demands: Demands, readiness
 type Events = BoxStream<'static, (&'static str, watcher::Result<watcher::Event<DynamicObject>>)>;
 
 fn events(client: &Client, (group, kind, plural): (&str, &'static str, &str)) -> Events {
-    let resource = ApiResource {
-        group: group.to_owned(),
-        version: "v1".to_owned(),
-        api_version: format!("{group}/v1"),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-    };
+    let resource =
+        ApiResource { group: group.to_owned(), version: "v1".to_owned(), api_version: format!("{group}/v1"), kind: kind.to_owned(), plural: plural.to_owned() };
     let config = watcher::Config::default().page_size(PAGE);
     watcher(Api::all_with(client.clone(), &resource), config).backoff(Pauses::default()).map(move |event| (kind, event)).boxed()
 }
@@ -140,7 +134,6 @@ mod tests {
     use kube::core::Status;
     use serde_json::json;
 
-    use super::super::demand::demands;
     use super::*;
 
     fn object(kind: &str, name: &str, spec: &Value) -> DynamicObject {

@@ -164,14 +164,17 @@ fn gates(context: &Context, quarantine: &HostQuarantine, live: &LiveCloud) -> Re
     let Some(spec) = context.cloud_spec(&quarantine.spec.cloud) else { return Ok(()) };
     let services = live.inventory.services();
     let claims = context.claims();
-    let verdict = gate::ask_all(&Facts {
-        applicant: &applicant,
-        claims: &claims,
-        services: services.as_ref().map(|services| services.services.as_slice()).unwrap_or_default(),
-        begun_at: services.as_ref().map(|services| services.begun_at),
-        stale_after: spec.inventory.stale_after.get(),
-        budget: spec.budget.hosts_out_of_service,
-        now: context.clock.now(),
+    let grounds = context.grounds();
+    let verdict = gate::grounds(&applicant, grounds.unenforced().as_deref(), grounds.outdated().as_deref()).and_then(|| {
+        gate::ask_all(&Facts {
+            applicant: &applicant,
+            claims: &claims,
+            services: services.as_ref().map(|services| services.services.as_slice()).unwrap_or_default(),
+            begun_at: services.as_ref().map(|services| services.begun_at),
+            stale_after: spec.inventory.stale_after.get(),
+            budget: spec.budget.hosts_out_of_service,
+            now: context.clock.now(),
+        })
     });
     let is_final = verdict.is_final();
     match verdict {

@@ -82,11 +82,9 @@ impl ControlPlane {
     /// Applies both charts but the pods, and waits until all of it is in force.
     pub(crate) fn install(&self) {
         let kubectl = self.kubectl();
-        let kinds = kinds().silent();
-        kubectl.apply(&kinds, &["--server-side"]).silent();
-        kubectl.run_with(&["wait", "--for=condition=Established", "--timeout=60s", "-f", "-"], &kinds).ok();
+        self.apply_kinds();
         kubectl.run(&["create", "namespace", NAMESPACE]).ok();
-        kubectl.apply(&chart(NAMESPACE, &ALL_BUT_PODS).ok(), &[]).silent();
+        self.apply_chart();
         for (account, namespace, verb, resource) in
             [("sidestep-operator", NAMESPACE, "list", "secrets"), ("sidestep-sentinel", SENTINELS, "patch", "hostalerts.sidestep.dev")]
         {
@@ -95,6 +93,18 @@ impl ControlPlane {
             assert!(in_force, "{account} still may not {verb} {resource}");
         }
         self.wait_for_policies();
+    }
+
+    /// Applies the chart of the kinds, and waits until they are served.
+    pub(crate) fn apply_kinds(&self) {
+        let kinds = kinds().silent();
+        self.kubectl().apply(&kinds, &["--server-side", "--force-conflicts"]).silent();
+        self.kubectl().run_with(&["wait", "--for=condition=Established", "--timeout=60s", "-f", "-"], &kinds).ok();
+    }
+
+    /// Applies the chart but its pods; where it was applied before, this mends what a story broke.
+    pub(crate) fn apply_chart(&self) {
+        self.kubectl().apply(&chart(NAMESPACE, &ALL_BUT_PODS).ok(), &[]).silent();
     }
 
     /// Waits until the API server asks the admission policies: it reads them a moment after they were written.
