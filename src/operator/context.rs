@@ -184,8 +184,8 @@ impl Context {
     }
 
     /// Remembers a comparison; a new result wakes all that depends on it.
-    pub(super) fn set_grounds(&self, grounds: Grounds) {
-        if mem::replace(&mut *lock(&self.grounds), grounds.clone()) == grounds {
+    pub(super) fn set_grounds(&self, grounds: &Grounds) {
+        if mem::replace(&mut *lock(&self.grounds), grounds.clone()) == *grounds {
             return;
         }
         grounds.log();

@@ -43,7 +43,7 @@ pub(in super::super) async fn follow(client: Client, namespace: &str, readiness:
         held.note(kind, event);
         let grounds = Grounds { identity: held.identity(&demands), kinds: held.kinds(&own) };
         let known = grounds.is_known();
-        context.set_grounds(grounds);
+        context.set_grounds(&grounds);
         if let Some(readiness) = waiting.take_if(|_| known) {
             readiness.one_more("admission policies and kinds");
         }
