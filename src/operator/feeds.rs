@@ -41,7 +41,8 @@ impl Readiness {
         Self { left: Arc::new(watch::Sender::new(watches)), health }
     }
 
-    fn says(&self, kind: &str, part: Part) {
+    /// What `/readyz` says of a watch.
+    pub(super) fn says(&self, kind: &str, part: Part) {
         self.health.set(format!("watch {kind}"), part);
     }
 

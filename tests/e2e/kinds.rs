@@ -203,7 +203,7 @@ async fn the_operator_may_do_what_it_does_and_nothing_else() {
         "validatingadmissionpolicybindings.admissionregistration.k8s.io: get list watch",
         "secrets in sidestep-system: get list watch",
         "events.events.k8s.io in default: create patch",
-        "leases.coordination.k8s.io in sidestep-system: get create update patch",
+        "leases.coordination.k8s.io in sidestep-system: create",
         "leases.coordination.k8s.io in sidestep-system-sentinels: get list watch delete",
     ];
     assert_eq!(granted, expected);

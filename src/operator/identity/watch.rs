@@ -14,6 +14,7 @@ use super::{Finding, Grounds, schema};
 use crate::api::GROUP;
 use crate::operator::context::Context;
 use crate::operator::feeds::{Pauses, Readiness};
+use crate::telemetry::health::Part;
 
 const POLICY: &str = "ValidatingAdmissionPolicy";
 const BINDING: &str = "ValidatingAdmissionPolicyBinding";
@@ -24,6 +25,8 @@ const WATCHED: [(&str, &str, &str); 3] = [
     ("admissionregistration.k8s.io", BINDING, "validatingadmissionpolicybindings"),
     ("apiextensions.k8s.io", DEFINITION, "customresourcedefinitions"),
 ];
+/// What `/readyz` calls them.
+const PART: &str = "admission policies and kinds";
 /// Definitions are large, and a cluster may have hundreds of others'.
 const PAGE: u32 = 20;
 
@@ -37,6 +40,7 @@ pub(in super::super) async fn follow(client: Client, namespace: &str, readiness:
         }
     };
     let mut held = Held::default();
+    readiness.says(PART, Part::Waits("the first comparison".to_owned()));
     let mut waiting = Some(readiness);
     let mut events = select_all(WATCHED.map(|watched| events(&client, watched)));
     while let Some((kind, event)) = events.next().await {
@@ -45,7 +49,8 @@ pub(in super::super) async fn follow(client: Client, namespace: &str, readiness:
         let known = grounds.is_known();
         context.set_grounds(&grounds);
         if let Some(readiness) = waiting.take_if(|_| known) {
-            readiness.one_more("admission policies and kinds");
+            readiness.says(PART, Part::Ready("compared".to_owned()));
+            readiness.one_more(PART);
         }
     }
 }
