@@ -13,9 +13,10 @@ use super::super::support::world::{CLOUD, Setup, World};
 use super::row;
 
 const SERVERS: u32 = 50;
-/// MiB of memory and of bandwidth so that a copy takes 2 to 3 s with all that Nova does around it.
+/// So that a move takes 2 to 3 s with all that Nova does around the copy.
 const RAM_MB: u64 = 512;
 const BANDWIDTH: f64 = 400.0;
+const SPEED: f64 = 2.5;
 
 #[tokio::test]
 #[ignore = "a benchmark: make bench"]
@@ -36,6 +37,7 @@ async fn drain(concurrency: u32) {
         servers: servers.collect(),
         bandwidth: BANDWIDTH * f64::from(concurrency),
         dirty_rate: 16.0,
+        speed: SPEED,
         max_concurrent_live_migrations: concurrent,
         ..Settings::default()
     };
