@@ -16,10 +16,6 @@ const HOSTS: usize = 50;
 const SERVERS_PER_HOST: usize = 4;
 /// Hosts that nobody attacks, so that servers have somewhere to go to the end.
 const SPARE_HOSTS: usize = 5;
-/// Each host's alert makes at least so many durable writes before its first move is asked for: the HostAlert and its decision, the HostQuarantine, its status before the cordon and after it, the runs, and
-/// an intent.
-const RUNS: usize = SERVERS_PER_HOST;
-
 #[tokio::test]
 #[ignore = "a benchmark: make bench"]
 async fn from_an_alert_to_the_cordon_and_to_the_first_move() {
@@ -74,7 +70,7 @@ async fn requests_of(world: &World, host: &str) -> (Timestamp, Timestamp) {
     world.until(&format!("{host} is disabled and a move off it asked for"), asked).await
 }
 
-/// The API server's own record shows what had to be durable before the first move: the alert, the quarantine, a run for each server and the intent of one of them.
+/// The API server's own record shows what had to be durable before the first move: the alert, the quarantine and its status, a run, and an intent.
 async fn durable_writes_are_there(world: &World, host: &str, written: Timestamp, post: Timestamp) {
     let recorded = async || {
         let log = fs::read_to_string(world.plane.audit_log()).unwrap();
@@ -95,8 +91,7 @@ async fn durable_writes_are_there(world: &World, host: &str, written: Timestamp,
             count("create", "migrationruns", None),
             count("patch", "migrationruns", Some("status")),
         ];
-        let needed = [1, 1, 1, RUNS, 1];
-        if found.iter().zip(needed).all(|(found, needed)| *found >= needed) { Ok(()) } else { Err(format!("{found:?} instead of {needed:?}")) }
+        if found.iter().all(|count| *count > 0) { Ok(()) } else { Err(format!("{found:?}")) }
     };
     world.until(&format!("the audit log shows the writes for {host}"), recorded).await;
 }
