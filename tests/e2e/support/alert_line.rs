@@ -1,6 +1,7 @@
-//! Lines of an eve.json as Suricata writes them.
+//! Lines of an eve.json and of a fast.log as Suricata writes them.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 /// An alert on an HTTP request over an established TCP connection.
@@ -40,5 +41,14 @@ impl AlertLine {
         })
         .to_string();
         format!("{},{}\n", head.trim_end_matches('}'), rest.trim_start_matches('{'))
+    }
+
+    /// The same alert as a line of fast.log, stamped in this zone.
+    pub(crate) fn fast(&self, zone: &TimeZone) -> String {
+        let stamp = self.time.to_zoned(zone.clone()).strftime("%m/%d/%Y-%H:%M:%S%.6f").to_string();
+        let Self { sid, source, priority, .. } = self;
+        format!(
+            "{stamp}  [**] [1:{sid}:1] SIDESTEP demo: request for /sidestep-demo [**] [Classification: A Network Trojan was detected] [Priority: {priority}] {{TCP}} {source}:48688 -> 198.51.100.7:80\n"
+        )
     }
 }

@@ -405,10 +405,17 @@ impl World {
 
     /// Starts the sentinel of a node; it goes on from its checkpoint where it has one.
     pub(crate) fn start_sentinel(&mut self, node: &str) {
+        let eve = format!("suricata_eve:{}", self.eve(node).display());
+        self.start_sentinel_with(node, &[eve]);
+    }
+
+    /// The same with these alert files, as `--source` names them.
+    pub(crate) fn start_sentinel_with(&mut self, node: &str, sources: &[String]) {
         let state = self.state(node);
         create_dir_all(&state).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidestep-sentinel"));
-        command.args(["run", "--node", node, "--eve"]).arg(self.eve(node)).arg("--state-dir").arg(state);
+        command.args(["run", "--node", node, "--state-dir"]).arg(state);
+        command.args(sources.iter().flat_map(|source| ["--source", source.as_str()]));
         command.arg("--kubeconfig").arg(self.plane.credential("sidestep-sentinel", Some(node))).args(["--admin-address", "127.0.0.1:0"]);
         self.sentinels.insert(node.to_owned(), Program::start(&mut command, &self.folder.path().join(format!("sentinel-{node}.log"))));
     }
