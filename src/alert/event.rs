@@ -6,9 +6,9 @@ use jiff::Timestamp;
 
 use crate::api::units::{Flow, Severity};
 
-/// The range of signature numbers that Suricata reserves for its own decoder, stream and application-layer events.
 /// The generators of rules that people write (text rules, shared-object rules); every other one is a sensor's own decoder or preprocessor.
 const RULE_GENERATORS: [i64; 2] = [1, 3];
+/// The range of signature numbers that Suricata reserves for its own decoder, stream and application-layer events.
 const SENSOR_INTERNAL_SIDS: std::ops::RangeInclusive<i64> = 2_200_000..=2_299_999;
 
 /// One alert of one sensor about one packet or transaction. Texts are as the sensor wrote them: untrusted, of any length below the record's.
@@ -54,6 +54,8 @@ pub struct AlertEvent {
     pub interface: Option<String>,
     /// VLAN tags, outermost first.
     pub vlan: Vec<u16>,
+    /// Words that the rule's author gave it, for policies.
+    pub tags: Vec<String>,
 }
 
 /// One end of the traffic.
@@ -81,6 +83,8 @@ pub enum Action {
     Allow,
     /// It dropped the packet (inline mode).
     Drop,
+    /// It would have dropped the packet if it were inline.
+    WouldDrop,
 }
 
 impl Action {
@@ -90,11 +94,40 @@ impl Action {
         match self {
             Self::Allow => "allow",
             Self::Drop => "drop",
+            Self::WouldDrop => "would_drop",
         }
     }
 }
 
 impl AlertEvent {
+    /// An alert of this engine of which nothing is known yet.
+    #[must_use]
+    pub fn of(engine: &'static str) -> Self {
+        Self {
+            engine,
+            gid: 1,
+            sid: 0,
+            rev: None,
+            message: String::new(),
+            classification: None,
+            severity_native: None,
+            severity: Severity::Unknown,
+            action: None,
+            proto: None,
+            source: None,
+            destination: None,
+            icmp: None,
+            on_reply: false,
+            flow: Flow::Unknown,
+            time: None,
+            flow_id: None,
+            community_id: None,
+            interface: None,
+            vlan: Vec::new(),
+            tags: Vec::new(),
+        }
+    }
+
     /// The rule as policies name it, without the engine: `1:2024897`.
     #[must_use]
     pub fn rule_id(&self) -> String {

@@ -48,7 +48,7 @@ pub struct HostAlertSpec {
     /// Rises with every event of this slot; never falls.
     #[schemars(range(min = 0))]
     pub seq: i64,
-    /// The sensor: `suricata`.
+    /// The sensor's kind: `suricata` or `snort`; `-` in slot `3f` once it holds alerts of several.
     #[schemars(length(min = 1, max = 32))]
     pub engine: String,
     /// The rule as the sensor names it, e.g. `1:2024897`.
@@ -77,6 +77,10 @@ pub struct HostAlertSpec {
     /// Severity as the sensor writes it (Suricata's priority: 1 is the worst).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub severity_native: Option<i64>,
+    /// Words that the rule's author gave it: MITRE's ids and the rule set's own tags as they are, all other metadata of a Suricata rule as `key:value`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(min = 1, max = 64)))]
+    pub tags: Vec<String>,
     /// What the sensor did with the packet: `allow`, `drop` or `would_drop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
@@ -88,14 +92,21 @@ pub struct HostAlertSpec {
     /// Where the last event's packet came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Endpoint>,
-    /// Where it went: at most the 4 latest distinct ones.
+    /// Where the series' packets went: at most the 4 latest addresses, each with its latest port.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 4))]
     pub destinations: Vec<Endpoint>,
+    /// Whether the series had more addresses than `destinations` holds. Such a series matches no `destinationCIDRs`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more_destinations: bool,
     /// The far end: the source, or the destination where the sensor says that the rule fired on the reply; `-` when there is none or the series holds several.
     #[schemars(length(min = 1, max = 64))]
     pub subject: String,
-    /// What the sensor could show about the traffic. It is part of the series.
+    /// About how many far ends there were, where the slot holds several (`30` to `3f`): an estimate, to within about 10 %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub distinct_subjects: Option<i64>,
+    /// What the sensor could show about the traffic. It is part of the series; where the slot holds everything else (`3f`) it is `Established` while all its events were.
     pub flow: Flow,
     /// The first event of this series.
     pub first_seen: MicroTime,

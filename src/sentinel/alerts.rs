@@ -1,192 +1,157 @@
-//! From the alert file to what is to be written: tail, parse, count, deliver, then checkpoint. No client and no waiting here: `run` does both.
+//! From the alert files to what is to be written: tail, parse, count, deliver, then checkpoint. No client and no waiting here: `run` does both.
 //!
 //! **Why `count` is exact, whenever the process dies.** Three facts:
 //!
-//! 1. Every write says, besides the slot's absolute `seq` and `count`, *up to which position of the file* it has counted: annotation [`READ_UP_TO`]. Both are taken at the same
-//!    moment, between two records, so the object of a slot holds exactly the slot's events up to that position.
-//! 2. The checkpoint's position is moved only when every slot's events before it were accepted. So nothing before it is missing from the objects, and a restart reads
+//! 1. Every write says, besides the slot's absolute `seq` and `count`, *up to which position of each file* it has counted: annotation [`READ_UP_TO`]. All are taken at the same
+//!    moment, between two alerts, so the object of a slot holds exactly the slot's events up to those positions.
+//! 2. The checkpoint's positions are moved only when every slot's events before them were accepted. So nothing before them is missing from the objects, and a restart reads
 //!    on from there.
-//! 3. Which event goes to which slot depends on the records alone (see `alert::series`). So the records that are read again go where they went, and an event is in
+//! 3. Which event goes to which slot depends on the records of its own file alone (see `alert::series`), however the reading of several files interleaves. So the records that are read again go where they went, and an event is in
 //!    its slot's object exactly if its position is not behind the one that the object names. Those are recognised and skipped; all others are counted on top of what the object says.
 //!
 //! It does not matter whether an answer was lost, a write was repeated, or the checkpoint could not be saved for an hour. A position in a file that is gone is behind everything
 //! that can still be read. An object that somebody deleted is made again from the checkpoint, which holds the slot as of its own position.
-//! Until the records up to the furthest position were read again no new checkpoint is written, because the slots are ahead of the records until then.
+//! Until the records up to the furthest positions were read again no new checkpoint is written, because the slots are ahead of the records until then.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::snapshot::{SourceCounters, SourceSnapshot};
-use crate::alert::event::AlertEvent;
-use crate::alert::parse::{Format, Verdict};
-use crate::alert::series::{Outcome, Reading, SLOTS, Slots, Write};
+use super::source::{Source, State};
+use crate::alert::series::{SLOTS, Slots, Write};
 use crate::api::alert::HostAlertSpec;
 use crate::clock::Clock;
-use crate::tail::checkpoint::Checkpoint;
-use crate::tail::lines::Shape;
-use crate::tail::{Position, Progress, Record, TailError, Tailer, Turn};
+use crate::tail::checkpoint::{Checkpoint, SavedSource};
+use crate::tail::{Position, TailError};
 
-/// Annotation of a HostAlert: the position in the alert file up to which its slot's events are counted.
+/// Annotation of a HostAlert: the positions in the alert files up to which its slot's events are counted, as `NAME=POSITION`, with blanks between.
 pub(super) const READ_UP_TO: &str = "sidestep.dev/read-up-to";
 /// The checkpoint is written at most this often.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Positions in the alert files, by the sources' names.
+pub(super) type Positions = BTreeMap<String, Position>;
 
 /// A slot as the API server knows it.
 #[derive(Clone, Debug)]
 pub(super) struct KnownSlot {
     pub(super) slot: usize,
     pub(super) spec: HostAlertSpec,
-    /// From its annotation; `None` when it has none that can be read.
-    pub(super) read_up_to: Option<Position>,
+    /// From its annotation, as far as it can be read.
+    pub(super) read_up_to: Positions,
 }
 
 /// One HostAlert to write, with its annotation.
 #[derive(Clone, Debug)]
 pub(super) struct Delivery {
     pub(super) write: Write,
-    pub(super) read_up_to: Option<Position>,
+    pub(super) read_up_to: Positions,
 }
 
-/// What reading came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// There may be more to read.
-    More,
-    /// At the end of the file.
-    Idle,
-    /// An event waits until a slot was delivered.
-    Blocked,
+/// Writes positions as the annotation's text.
+pub(super) fn positions_to_text(positions: &Positions) -> String {
+    let words: Vec<String> = positions.iter().map(|(name, position)| format!("{name}={position}")).collect();
+    words.join(" ")
 }
 
-/// The sentinel's alerts, one file's.
+/// Reads the annotation's text; what cannot be read is left out.
+pub(super) fn positions_from_text(text: &str) -> Positions {
+    let words = text.split(' ').filter_map(|word| word.split_once('='));
+    words.filter_map(|(name, position)| Some((name.to_owned(), position.parse().ok()?))).collect()
+}
+
+/// The sentinel's alerts, all files'.
 #[derive(Debug)]
 pub(super) struct Alerts {
-    tailer: Tailer,
-    intake: Intake,
+    sources: Vec<Source>,
+    slots: Slots,
     /// A checkpoint that waits for deliveries.
     snapshot: Option<Snapshot>,
-    saved: Option<Position>,
+    saved: Option<Vec<SavedSource>>,
     next_save: Duration,
 }
 
-/// Everything that records change.
-#[derive(Debug)]
-struct Intake {
-    format: Format,
-    slots: Slots,
-    /// The place in reading order up to which each slot's object has its events already, while records are read again.
-    included: Vec<Option<(u64, u64)>>,
-    /// The place behind the last record that was taken.
-    taken: (u64, u64),
-    held: Option<Held>,
-    counters: SourceCounters,
-    /// When the last alert was read.
-    last_event: Option<Timestamp>,
-    skew: Option<SignedDuration>,
-}
-
-/// An event that could not be taken yet.
-#[derive(Debug)]
-struct Held {
-    event: Box<AlertEvent>,
-    place: (u64, u64),
-    reading: Reading,
-}
-
+/// A checkpoint and what has to be delivered before it holds: slots and their `seq`.
 #[derive(Debug)]
 struct Snapshot {
     checkpoint: Checkpoint,
-    /// Slots that must be delivered first, and up to which `seq`.
     waits: Vec<(usize, i64)>,
 }
 
 impl Alerts {
-    /// Goes on from the checkpoint and from what the API server knows.
-    pub(super) fn new(node: &str, format: Format, tailer: Tailer, checkpoint: Option<Checkpoint>, known: Vec<KnownSlot>) -> Self {
-        let mut included = vec![None; SLOTS];
-        // Without a checkpoint reading starts behind everything that was counted.
-        if checkpoint.is_some() {
+    /// Goes on from the checkpoint, from which the sources have begun already, and from what the API server knows.
+    pub(super) fn new(node: &str, mut sources: Vec<Source>, checkpoint: Option<Checkpoint>, known: Vec<KnownSlot>) -> Self {
+        for source in &mut sources {
+            let mut positions = vec![None; SLOTS];
             for KnownSlot { slot, read_up_to, .. } in &known {
-                if let Some(place) = included.get_mut(*slot) {
-                    *place = read_up_to.as_ref().and_then(|position| tailer.place_of(position));
+                if let Some(place) = positions.get_mut(*slot) {
+                    *place = read_up_to.get(&source.settings().name).cloned();
                 }
             }
+            source.include(positions);
         }
         let known = known.into_iter().map(|known| (known.slot, known.spec)).collect();
-        let slots = Slots::restore(node, checkpoint.map(|checkpoint| checkpoint.slots), known);
-        let intake = Intake { format, slots, included, taken: (0, 0), held: None, counters: SourceCounters::default(), last_event: None, skew: None };
-        Self { tailer, intake, snapshot: None, saved: None, next_save: Duration::ZERO }
+        let slots = Slots::restore(node, sources.len(), checkpoint.map(|checkpoint| checkpoint.slots), known);
+        Self { sources, slots, snapshot: None, saved: None, next_save: Duration::ZERO }
     }
 
-    /// Reads what is there, up to a bound.
-    pub(super) fn read(&mut self, clock: &Clock) -> Result<State, TailError> {
-        if let Some(held) = self.intake.held.take()
-            && self.intake.count(held) == Turn::Stop
-        {
-            return Ok(State::Blocked);
+    /// Reads what is there, up to a bound for each file, so that none keeps the others waiting. A file that cannot be read is given to `failed` and counts as read.
+    pub(super) fn read(&mut self, clock: &Clock, mut outcome: impl FnMut(&mut Source, Result<State, TailError>)) -> State {
+        let was_replaying = self.is_replaying();
+        let mut state = State::Idle;
+        for source in &mut self.sources {
+            let read = source.read(&mut self.slots, clock);
+            state = state.max(read.as_ref().map_or(State::Idle, |state| *state));
+            outcome(source, read);
         }
-        let at = clock.now();
-        let Self { tailer, intake, .. } = self;
-        let progress = tailer.poll(clock.monotonic(), |record| intake.take(&record, at));
-        self.end_replay();
-        match progress? {
-            _ if self.intake.held.is_some() => Ok(State::Blocked),
-            Progress::More => Ok(State::More),
-            Progress::Idle => Ok(State::Idle),
+        if was_replaying && !self.is_replaying() {
+            self.slots.settle();
         }
-    }
-
-    /// Once the furthest position of any object was passed, records are new again.
-    fn end_replay(&mut self) {
-        if let Some(furthest) = self.intake.included.iter().flatten().max()
-            && self.tailer.passed() >= *furthest
-        {
-            self.intake.included.fill(None);
-            self.intake.slots.settle();
-        }
+        state
     }
 
     fn is_replaying(&self) -> bool {
-        self.intake.included.iter().any(Option::is_some)
+        self.sources.iter().any(Source::is_replaying)
     }
 
-    fn position(&self) -> Option<Position> {
-        self.tailer.position(self.intake.taken)
+    fn positions(&self) -> Positions {
+        self.sources.iter().filter_map(|source| Some((source.settings().name.clone(), source.position()?))).collect()
     }
 
-    fn with_position(&self, write: Write) -> Delivery {
-        Delivery { write, read_up_to: self.position() }
+    fn with_positions(&self, write: Write) -> Delivery {
+        Delivery { write, read_up_to: self.positions() }
     }
 
     /// The next HostAlert to write now.
     pub(super) fn due(&self, now: Duration) -> Option<Delivery> {
-        self.intake.slots.due(now).map(|write| self.with_position(write))
+        self.slots.due(now).map(|write| self.with_positions(write))
     }
 
     /// The next HostAlert to write before the program ends.
     pub(super) fn untold(&self) -> Option<Delivery> {
-        self.intake.slots.untold().map(|write| self.with_position(write))
+        self.slots.untold().map(|write| self.with_positions(write))
     }
 
     /// When a HostAlert may be written next.
     pub(super) fn next_due(&self, now: Duration) -> Option<Duration> {
-        self.intake.slots.next_due(now)
+        self.slots.next_due(now)
     }
 
     /// A write goes out.
     pub(super) fn sent(&mut self, delivery: &Delivery, now: Duration) {
-        self.intake.slots.sent(delivery.write.slot, now);
+        self.slots.sent(delivery.write.slot, now);
     }
 
     /// Whether nothing of the write's series was told before.
     pub(super) fn is_new(&self, write: &Write) -> bool {
-        !self.intake.slots.is_delivered(write.slot, write.spec.seq - write.spec.count + 1)
+        !self.slots.is_delivered(write.slot, write.spec.seq - write.spec.count + 1)
     }
 
     /// A write was accepted, or refused for good.
     pub(super) fn settled(&mut self, slot: usize, seq: i64) {
-        self.intake.slots.settled(slot, seq);
+        self.slots.settled(slot, seq);
     }
 
     /// The checkpoint to save now, if one is due and everything before it was delivered.
@@ -202,20 +167,27 @@ impl Alerts {
         if self.snapshot.is_none() && !self.is_replaying() {
             self.snapshot = self.take_snapshot(clock.now());
         }
-        let ready = self.snapshot.take_if(|snapshot| snapshot.waits.iter().all(|(slot, seq)| self.intake.slots.is_delivered(*slot, *seq)))?;
+        let ready = self.snapshot.take_if(|snapshot| snapshot.waits.iter().all(|(slot, seq)| self.slots.is_delivered(*slot, *seq)))?;
         self.next_save = clock.monotonic() + CHECKPOINT_INTERVAL;
         Some(ready.checkpoint)
     }
 
     fn take_snapshot(&self, now: Timestamp) -> Option<Snapshot> {
-        let position = self.position().filter(|position| self.saved.as_ref() != Some(position))?;
-        let slots = &self.intake.slots;
-        Some(Snapshot { checkpoint: Checkpoint::new(now, position, slots.save()), waits: slots.undelivered() })
+        let sources = self.places();
+        if self.saved.as_ref() == Some(&sources) {
+            return None;
+        }
+        Some(Snapshot { checkpoint: Checkpoint::new(now, sources, self.slots.save()), waits: self.slots.undelivered() })
+    }
+
+    /// How far each file was read, as the checkpoint keeps it.
+    fn places(&self) -> Vec<SavedSource> {
+        self.sources.iter().filter_map(Source::saved).collect()
     }
 
     /// The checkpoint is on the disk.
     pub(super) fn saved(&mut self, checkpoint: Checkpoint) {
-        self.saved = Some(checkpoint.position);
+        self.saved = Some(checkpoint.sources);
     }
 
     /// When the next checkpoint may be saved.
@@ -225,66 +197,40 @@ impl Alerts {
 
     /// Whether records were taken that no checkpoint covers.
     pub(super) fn has_unsaved(&self) -> bool {
-        self.snapshot.is_some() || self.position() != self.saved
+        self.snapshot.is_some() || self.saved.as_ref() != Some(&self.places())
     }
 
+    /// All files' counters together.
     pub(super) fn counters(&self) -> SourceCounters {
-        self.intake.counters
+        self.sources.iter().map(Source::counters).fold(SourceCounters::default(), |all, one| SourceCounters {
+            records: all.records + one.records,
+            alerts: all.alerts + one.alerts,
+            recognised: all.recognised + one.recognised,
+            rejected: all.rejected + one.rejected,
+            nul_bytes: all.nul_bytes + one.nul_bytes,
+        })
     }
 
-    /// What is known of the file. `trouble` says why it cannot be read at present.
-    pub(super) fn snapshot(&self, trouble: Option<&str>) -> SourceSnapshot {
-        let Intake { format, counters, last_event, skew, .. } = &self.intake;
-        SourceSnapshot {
-            name: format.as_str().to_owned(),
-            engine: format.engine(),
-            format: format.as_str(),
-            path: self.tailer.path().to_owned(),
-            offset: self.tailer.passed().1,
-            size: self.tailer.size(),
-            last_event: *last_event,
-            lost: counters.rejected,
-            message: trouble.map(str::to_owned),
-            skew: *skew,
-            counters: *counters,
-        }
+    /// What is known of each file. `more` is what is wrong with all of them.
+    pub(super) fn snapshots(&self, more: Option<&str>) -> Vec<SourceSnapshot> {
+        self.sources.iter().map(|source| source.snapshot(more)).collect()
+    }
+
+    pub(super) fn sources_mut(&mut self) -> &mut [Source] {
+        &mut self.sources
     }
 }
 
-impl Intake {
-    fn take(&mut self, record: &Record<'_>, at: Timestamp) -> Turn {
-        self.counters.records += 1;
-        let verdict = match record.shape {
-            Shape::TooLong => Verdict::Reject,
-            Shape::Whole | Shape::Cut => self.format.parse(record.bytes),
-        };
-        match verdict {
-            Verdict::Alert(event) => {
-                self.last_event = Some(at);
-                if record.live {
-                    self.skew = event.time.map(|stamp| at.duration_since(stamp));
-                }
-                return self.count(Held { event, place: record.place, reading: Reading { at, live: record.live } });
-            }
-            Verdict::Reject => self.counters.rejected += 1,
-            Verdict::Ignore => {}
-        }
-        self.taken = record.place;
-        Turn::More
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn count(&mut self, held: Held) -> Turn {
-        let included = &self.included;
-        let is_included = |slot: usize| included.get(slot).copied().flatten().is_some_and(|place| held.place <= place);
-        match self.slots.apply(&held.event, held.reading, is_included) {
-            Outcome::Counted(_) => self.counters.alerts += 1,
-            Outcome::Recognised(_) => self.counters.recognised += 1,
-            Outcome::Held(_) => {
-                self.held = Some(held);
-                return Turn::Stop;
-            }
-        }
-        self.taken = held.place;
-        Turn::More
+    #[test]
+    fn positions_survive_as_text_and_what_is_no_position_is_left_out() {
+        let positions: Positions =
+            [("one", "7-4-0102030405060708:4"), ("two", "8-0-0102030405060708:0")].map(|(name, text)| (name.to_owned(), text.parse().unwrap())).into();
+        assert_eq!(positions_from_text(&positions_to_text(&positions)), positions);
+        assert_eq!(positions_from_text("7-4-0102030405060708:4 x=y one=7-4-01:4").len(), 1);
+        assert_eq!(positions_from_text(""), Positions::new());
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::alerts::{Delivery, KnownSlot, READ_UP_TO};
+use super::alerts::{Delivery, KnownSlot, READ_UP_TO, positions_from_text, positions_to_text};
 use crate::alert::series::SLOTS;
 use crate::api::alert::HostAlert;
 use crate::kubernetes::client::{self, ClientError};
@@ -115,7 +115,7 @@ impl Reporter {
         };
         match object {
             Ok(alert) => {
-                let read_up_to = alert.annotations().get(READ_UP_TO).and_then(|text| text.parse().ok());
+                let read_up_to = alert.annotations().get(READ_UP_TO).map(|text| positions_from_text(text)).unwrap_or_default();
                 Ok(Some(KnownSlot { slot, spec: alert.spec, read_up_to }))
             }
             Err(error) => {
@@ -129,7 +129,7 @@ impl Reporter {
     pub(super) async fn write(&self, delivery: &Delivery) -> Result<(), DeliverError> {
         let name = self.object_name(delivery.write.slot);
         let operation = || format!("take HostAlert {name}");
-        let annotations: BTreeMap<&str, String> = delivery.read_up_to.iter().map(|position| (READ_UP_TO, position.to_string())).collect();
+        let annotations = BTreeMap::from([(READ_UP_TO, positions_to_text(&delivery.read_up_to))]);
         let object = json!({
             "apiVersion": HostAlert::api_version(&()),
             "kind": HostAlert::kind(&()),

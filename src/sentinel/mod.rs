@@ -1,4 +1,4 @@
-//! The sentinel: the program beside the sensor on each compute host. It follows the sensor's alert file and reports each series of alerts as one HostAlert.
+//! The sentinel: the program beside the sensor on each compute host. It follows the alert files of the host's sensors and reports each series of alerts as one HostAlert.
 
 mod alerts;
 #[cfg(test)]
@@ -9,6 +9,7 @@ mod figures;
 mod parse_command;
 mod run;
 pub mod snapshot;
+mod source;
 
 use std::process::ExitCode;
 

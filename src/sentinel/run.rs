@@ -12,17 +12,17 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::alerts::{Alerts, Delivery, State};
-use super::args::RunCommand;
+use super::alerts::{Alerts, Delivery};
+use super::args::{RunCommand, SourcesError};
 use super::deliver::{DeliverError, Reporter};
 use super::figures;
 use super::snapshot::Snapshot;
-use crate::alert::parse::Format;
+use super::source::{Source, SourceSettings, State};
 use crate::clock::Clock;
 use crate::kubernetes::client::ClientError;
 use crate::tail::checkpoint::{Checkpoint, CheckpointError, StateFolder};
 use crate::tail::wake::Wake;
-use crate::tail::{Start, TailError, Tailer};
+use crate::tail::{Start, mount};
 use crate::telemetry::admin::Admin;
 use crate::telemetry::health::{Health, Part, Pulse};
 use crate::telemetry::metrics::{Catalogue, SentinelMetrics};
@@ -35,6 +35,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// How often it is published what the sentinel knows of itself.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is looked whether an alert file is itself mounted.
+const MOUNT_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Why the program cannot run.
 #[derive(Debug, Error)]
@@ -44,7 +46,7 @@ pub(super) enum RunError {
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     #[error(transparent)]
-    Tail(#[from] TailError),
+    Sources(#[from] SourcesError),
     #[error("Cannot start: the operating system gives no runtime or no signals")]
     System { source: io::Error },
 }
@@ -77,17 +79,16 @@ impl Stop {
 }
 
 async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop) -> Result<(), RunError> {
+    let settings = command.sources()?;
     let state = StateFolder::open(&command.state_dir)?;
     let (published, health) = (watch::Sender::new(Snapshot::default()), Health::new(clock.clone()));
     let _admin = admin(command, &health, published.subscribe());
     let reporter = Reporter::new(&command.node, command.kubeconfig.as_deref()).await?;
     let checkpoint = load(&state);
     // Where reading begins is decided now, not when the API server answers: what is written meanwhile is new.
-    let from = checkpoint.as_ref().map(|checkpoint| (&checkpoint.position, checkpoint.saved_at));
-    let (tailer, start) = Tailer::start(&command.eve, from, clock.monotonic())?;
-    announce(command, &start);
+    let sources: Vec<Source> = settings.into_iter().enumerate().map(|(number, settings)| begin(number, settings, checkpoint.as_ref(), clock)).collect();
     if checkpoint.is_none() {
-        keep_beginning(&state, &tailer, clock);
+        keep_beginning(&state, &sources, clock);
     }
     let known = tokio::select! {
         known = read_slots(&reporter) => known,
@@ -95,11 +96,11 @@ async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop) -> Result<(
     };
     tracing::info!(node = command.node, host_alerts = known.len(), "The API server answers; reading begins");
     health.set("API server", Part::Ready("it has answered".to_owned()));
-    let (wake, no_notice) = Wake::new(&command.eve);
+    let (wake, no_notice) = Wake::new(sources.iter().map(|source| source.settings().path.as_path()));
     if let Some(error) = no_notice {
         tracing::warn!("{:#}", anyhow::Error::from(error));
     }
-    let alerts = Alerts::new(&command.node, Format::SuricataEve, tailer, checkpoint, known);
+    let alerts = Alerts::new(&command.node, sources, checkpoint, known);
     let mut sentinel = Sentinel {
         clock,
         state,
@@ -108,11 +109,11 @@ async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop) -> Result<(
         wake,
         sending: FuturesUnordered::new(),
         retry: Retry::default(),
-        trouble: Trouble::default(),
         known: Snapshot::default(),
         published,
         next_publish: Duration::ZERO,
         pulse: health.pulse("the loop that reads and reports", ROUND),
+        next_mount_look: Duration::ZERO,
     };
     sentinel.run(&mut stop).await;
     sentinel.say_farewell().await;
@@ -126,10 +127,32 @@ fn admin(command: &RunCommand, health: &Health, snapshots: watch::Receiver<Snaps
     Admin::start(&command.admin, health.clone(), catalogue, move || figures::refresh(&metrics, &snapshots.borrow()))
 }
 
+/// Begins to follow a file and says where.
+fn begin(number: usize, settings: SourceSettings, checkpoint: Option<&Checkpoint>, clock: &Clock) -> Source {
+    let (source, start) = Source::new(number, settings, checkpoint, clock);
+    let SourceSettings { name, path, .. } = source.settings();
+    let path = path.display();
+    match start {
+        Ok(Start::Awaiting) => tracing::info!(source = name, %path, "Waiting for the alert file; it will be read from its beginning"),
+        Ok(Start::AtEnd { offset }) => {
+            tracing::info!(source = name, %path, offset_bytes = offset, "Following the alert file from its end, because there is no checkpoint: what it holds already is not told");
+        }
+        Ok(Start::Appeared { files }) => tracing::info!(source = name, %path, files, "Following the alert file from its beginning: there was none before"),
+        Ok(Start::Resumed { offset, files }) => {
+            tracing::info!(source = name, %path, offset_bytes = offset, files, "Following the alert file on from the checkpoint");
+        }
+        Ok(Start::Lost { files }) => {
+            tracing::warn!(source = name, %path, files, "The file that the checkpoint names is gone, and with it what was not read of it; following what was written since");
+        }
+        Err(error) => tracing::warn!(source = name, "{:#}; it is tried again every second", anyhow::Error::from(error)),
+    }
+    source
+}
+
 /// Saves where reading begins when nothing was saved before: a sentinel that is killed before the API server has answered must not begin later, at the end of what was written meanwhile.
-fn keep_beginning(state: &StateFolder, tailer: &Tailer, clock: &Clock) {
-    let Some(position) = tailer.position(tailer.passed()) else { return };
-    if let Err(error) = state.save(&Checkpoint::new(clock.now(), position, Vec::new())) {
+fn keep_beginning(state: &StateFolder, sources: &[Source], clock: &Clock) {
+    let places = sources.iter().filter_map(Source::saved).collect();
+    if let Err(error) = state.save(&Checkpoint::new(clock.now(), places, Vec::new())) {
         tracing::warn!("{:#}. Should the sentinel end before it can be saved, reading begins at the end of the file", anyhow::Error::from(error));
     }
 }
@@ -140,20 +163,6 @@ fn load(state: &StateFolder) -> Option<Checkpoint> {
         Err(error) => {
             tracing::error!("{:#}. Reading starts at the end of the file: alerts written since the last stop are not told", anyhow::Error::from(error));
             None
-        }
-    }
-}
-
-fn announce(command: &RunCommand, start: &Start) {
-    let (node, eve) = (&command.node, command.eve.display());
-    match start {
-        Start::Awaiting => tracing::info!(node, %eve, "Waiting for the alert file; it will be read from its beginning"),
-        Start::AtEnd { offset } => {
-            tracing::info!(node, %eve, offset_bytes = offset, "Following the alert file from its end, because there is no checkpoint: what it holds already is not told");
-        }
-        Start::Resumed { offset, files } => tracing::info!(node, %eve, offset_bytes = offset, files, "Following the alert file on from the checkpoint"),
-        Start::Lost { files } => {
-            tracing::warn!(node, %eve, files, "The file that the checkpoint names is gone, and with it what was not read of it; following what was written since");
         }
     }
 }
@@ -194,13 +203,6 @@ impl Retry {
     }
 }
 
-/// What was complained about, so that a lasting trouble is logged once.
-#[derive(Debug, Default)]
-struct Trouble {
-    reading: Option<String>,
-    rejected: u64,
-}
-
 struct Sentinel<'a> {
     clock: &'a Clock,
     state: StateFolder,
@@ -210,11 +212,11 @@ struct Sentinel<'a> {
     /// At most one.
     sending: FuturesUnordered<Pin<Box<dyn Future<Output = Delivered>>>>,
     retry: Retry,
-    trouble: Trouble,
     known: Snapshot,
     published: watch::Sender<Snapshot>,
     next_publish: Duration,
     pulse: Pulse,
+    next_mount_look: Duration,
 }
 
 impl Sentinel<'_> {
@@ -227,10 +229,10 @@ impl Sentinel<'_> {
             self.publish();
             let pause = if state == State::More { Duration::ZERO } else { self.next_step() };
             let changed = async {
-                if state == State::Idle {
-                    self.wake.changed().await;
-                } else {
+                if state == State::More {
                     std::future::pending::<()>().await;
+                } else {
+                    self.wake.changed().await;
                 }
             };
             tokio::select! {
@@ -244,31 +246,8 @@ impl Sentinel<'_> {
     }
 
     fn read(&mut self) -> State {
-        match self.alerts.read(self.clock) {
-            Ok(state) => {
-                if self.trouble.reading.take().is_some() {
-                    tracing::info!("The alert file can be read again");
-                }
-                let rejected = self.alerts.counters().rejected;
-                if rejected > self.trouble.rejected {
-                    tracing::warn!(
-                        records = rejected - self.trouble.rejected,
-                        records_total = rejected,
-                        "Records that are no readable JSON object were skipped"
-                    );
-                    self.trouble.rejected = rejected;
-                }
-                state
-            }
-            Err(error) => {
-                let text = format!("{:#}", anyhow::Error::from(error));
-                if self.trouble.reading.is_none() {
-                    tracing::warn!("{text}; it is tried again every second");
-                }
-                self.trouble.reading = Some(text);
-                State::Idle
-            }
-        }
+        let now = self.clock.monotonic();
+        self.alerts.read(self.clock, |source, read| source.note(read, now))
     }
 
     fn send(&mut self) {
@@ -337,10 +316,13 @@ impl Sentinel<'_> {
             return;
         }
         self.next_publish = now + PUBLISH_INTERVAL;
+        if now >= self.next_mount_look {
+            self.next_mount_look = now + MOUNT_INTERVAL;
+            self.alerts.sources_mut().iter_mut().for_each(look_at_mount);
+        }
         let saving =
             "The position cannot be saved: see that the state folder is writable and not full; alerts are told all the same, and read again after a restart";
-        let trouble = self.trouble.reading.as_deref().or(self.known.saving_fails.then_some(saving));
-        self.known.sources = vec![self.alerts.snapshot(trouble)];
+        self.known.sources = self.alerts.snapshots(self.known.saving_fails.then_some(saving));
         self.published.send_replace(self.known.clone());
     }
 
@@ -406,9 +388,18 @@ impl Sentinel<'_> {
     }
 }
 
+/// A file that is not there is not mounted; where the kernel does not say, nothing is said.
+fn look_at_mount(source: &mut Source) {
+    let is_mounted = mount::is_mounted(&source.settings().path).unwrap_or(false);
+    source.note_mount(is_mounted);
+}
+
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
+    use crate::alert::parse::Format;
 
     #[test]
     fn where_reading_begins_is_kept_before_the_api_server_answers() {
@@ -417,11 +408,12 @@ mod tests {
         std::fs::write(&eve, "{\"event_type\":\"stats\"}\n").unwrap();
         let state = StateFolder::open(&folder.path().join("state")).unwrap();
         let clock = Clock::manual("2026-11-25T10:00:00Z".parse().unwrap());
-        let (tailer, _) = Tailer::start(&eve, None, clock.monotonic()).unwrap();
-        keep_beginning(&state, &tailer, &clock);
+        let settings = SourceSettings { name: "eve".to_owned(), format: Format::SuricataEve, path: eve.clone(), zone: TimeZone::UTC };
+        let source = begin(0, settings.clone(), None, &clock);
+        keep_beginning(&state, &[source], &clock);
         let kept = state.load().unwrap().unwrap();
         std::fs::write(&eve, "{\"event_type\":\"stats\"}\n{\"event_type\":\"flow\"}\n").unwrap();
-        let (_, start) = Tailer::start(&eve, Some((&kept.position, kept.saved_at)), clock.monotonic()).unwrap();
-        assert!(matches!(start, Start::Resumed { offset: 23, files: 1 }), "{start:?}");
+        let (_, start) = Source::new(0, settings, Some(&kept), &clock);
+        assert!(matches!(start, Ok(Start::Resumed { offset: 23, files: 1 })), "{start:?}");
     }
 }

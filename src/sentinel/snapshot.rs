@@ -39,7 +39,9 @@ pub struct SourceSnapshot {
     pub last_event: Option<Timestamp>,
     /// Records that were given up since the start: unreadable or too long.
     pub lost: u64,
-    /// What is wrong with it and what to do about it, in a sentence; absent while nothing is.
+    /// Whether something is wrong, so that alerts are missing or may be: it cannot be read, it is mounted by itself, it holds a container's log, the position cannot be saved.
+    pub is_degraded: bool,
+    /// What is wrong with it and what to do about it, or else what is worth knowing.
     pub message: Option<String>,
     /// How far the node's clock was ahead of the sensor's stamp at the last line that was read as it was written. Negative: the stamp was ahead.
     pub skew: Option<SignedDuration>,
@@ -58,6 +60,8 @@ pub struct SourceCounters {
     pub recognised: u64,
     /// Records that could not be read, too long ones included.
     pub rejected: u64,
+    /// NUL bytes between records, skipped.
+    pub nul_bytes: u64,
 }
 
 /// Writes of HostAlerts since the start of the process.

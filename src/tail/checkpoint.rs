@@ -12,29 +12,52 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::position::Position;
+use super::tailer::Origin;
 use crate::alert::series::SavedSlot;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const NAME: &str = "checkpoint.json";
 
-/// What the file holds: everything before `position` was delivered, and made the slots what they are.
+/// What the file holds: everything before the sources' positions was delivered, and made the slots what they are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Checkpoint {
     version: u32,
     /// When it was saved, by the node's clock.
     pub saved_at: Timestamp,
-    /// How far the alert file was read.
-    pub position: Position,
+    /// How far each source was read.
+    pub sources: Vec<SavedSource>,
     /// The slots at that point.
     pub slots: Vec<SavedSlot>,
+}
+
+/// How far one alert file was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SavedSource {
+    /// The source's name.
+    pub name: String,
+    /// The path that it followed; with another one, nothing is known of it.
+    pub path: PathBuf,
+    /// Absent when there was no file.
+    pub position: Option<Position>,
 }
 
 impl Checkpoint {
     /// A checkpoint of now.
     #[must_use]
-    pub fn new(saved_at: Timestamp, position: Position, slots: Vec<SavedSlot>) -> Self {
-        Self { version: VERSION, saved_at, position, slots }
+    pub fn new(saved_at: Timestamp, sources: Vec<SavedSource>, slots: Vec<SavedSlot>) -> Self {
+        Self { version: VERSION, saved_at, sources, slots }
+    }
+
+    /// Where following this source begins.
+    #[must_use]
+    pub fn origin(&self, name: &str, path: &Path) -> Origin<'_> {
+        match self.sources.iter().find(|source| source.name == name && source.path == path) {
+            Some(SavedSource { position: Some(position), .. }) => Origin::Position(position, self.saved_at),
+            Some(SavedSource { position: None, .. }) => Origin::Absent(self.saved_at),
+            None => Origin::End,
+        }
     }
 }
 
@@ -71,9 +94,9 @@ pub enum CheckpointError {
         /// Where it stops making sense.
         source: serde_json::Error,
     },
-    /// The checkpoint was written by a newer version.
-    #[error("The checkpoint {} was written by a newer version (format {found}, this version knows {VERSION})", path.display())]
-    Newer {
+    /// The checkpoint was written by another version.
+    #[error("The checkpoint {} was written by another version (format {found}, this version knows {VERSION})", path.display())]
+    OtherVersion {
         /// The file.
         path: PathBuf,
         /// Its format.
@@ -135,8 +158,8 @@ impl StateFolder {
         };
         let damaged = |source| CheckpointError::Damaged { path: path.clone(), source };
         let Versioned { version } = serde_json::from_slice(&bytes).map_err(damaged)?;
-        if version > VERSION {
-            return Err(CheckpointError::Newer { path, found: version });
+        if version != VERSION {
+            return Err(CheckpointError::OtherVersion { path, found: version });
         }
         serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
@@ -164,7 +187,13 @@ mod tests {
     use super::*;
 
     fn checkpoint() -> Checkpoint {
-        Checkpoint::new(Timestamp::from_second(1_800_000_000).unwrap(), "7-4-0102030405060708:4".parse().unwrap(), Vec::new())
+        let source = |name: &str, position: Option<&str>| SavedSource {
+            name: name.to_owned(),
+            path: "/alerts".into(),
+            position: position.map(|text| text.parse().unwrap()),
+        };
+        let sources = vec![source("one", Some("7-4-0102030405060708:4")), source("two", None)];
+        Checkpoint::new(Timestamp::from_second(1_800_000_000).unwrap(), sources, Vec::new())
     }
 
     #[test]
@@ -177,6 +206,16 @@ mod tests {
     }
 
     #[test]
+    fn each_source_goes_on_from_where_it_was() {
+        let checkpoint = checkpoint();
+        let path = Path::new("/alerts");
+        assert!(matches!(checkpoint.origin("one", path), Origin::Position(position, _) if position.offset == 4));
+        assert!(matches!(checkpoint.origin("two", path), Origin::Absent(_)));
+        assert!(matches!(checkpoint.origin("three", path), Origin::End));
+        assert!(matches!(checkpoint.origin("one", Path::new("/elsewhere")), Origin::End));
+    }
+
+    #[test]
     fn a_crash_before_the_rename_leaves_the_old_checkpoint() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateFolder::open(folder.path()).unwrap();
@@ -186,13 +225,13 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_and_a_newer_checkpoint_are_told_apart() {
+    fn a_damaged_checkpoint_and_one_of_another_version_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateFolder::open(folder.path()).unwrap();
         fs::write(folder.path().join(NAME), "{\"version\":1,").unwrap();
         assert!(matches!(state.load(), Err(CheckpointError::Damaged { .. })));
-        fs::write(folder.path().join(NAME), r#"{"version":2,"anything":[]}"#).unwrap();
-        assert!(matches!(state.load(), Err(CheckpointError::Newer { found: 2, .. })));
+        fs::write(folder.path().join(NAME), r#"{"version":3,"anything":[]}"#).unwrap();
+        assert!(matches!(state.load(), Err(CheckpointError::OtherVersion { found: 3, .. })));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::folder::Moment;
 use super::lines::Lines;
 use super::position::{HEAD_BYTES, Position};
+use crate::alert::parse::Framing;
 
 /// What reading on found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,28 +30,29 @@ pub(super) struct OpenFile {
     head: Vec<u8>,
     /// Where reading began.
     start: u64,
+    framing: Framing,
     pub(super) lines: Lines,
 }
 
 impl OpenFile {
-    /// Opens a regular file for reading on from `offset`. Anything else is refused before it is opened: opening a pipe would wait for its writer.
-    pub(super) fn open(path: &Path, offset: u64) -> io::Result<Self> {
+    /// Opens a regular file for reading from its beginning. Anything else is refused before it is opened: opening a pipe would wait for its writer.
+    pub(super) fn open(path: &Path, framing: Framing) -> io::Result<Self> {
         if !std::fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file"));
         }
-        Self::new(File::open(path)?, offset)
+        Self::new(File::open(path)?, framing)
     }
 
-    fn new(file: File, offset: u64) -> io::Result<Self> {
+    fn new(file: File, framing: Framing) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        let mut open = Self { device: metadata.dev(), inode: metadata.ino(), head: Vec::new(), start: offset, lines: Lines::starting_at(offset), file };
+        let mut open = Self { device: metadata.dev(), inode: metadata.ino(), head: Vec::new(), start: 0, lines: Lines::starting_at(0, framing), framing, file };
         open.learn_head()?;
         Ok(open)
     }
 
     /// The same file from its beginning.
     pub(super) fn reopened(&self) -> io::Result<Self> {
-        Self::new(self.file.try_clone()?, 0)
+        Self::new(self.file.try_clone()?, self.framing)
     }
 
     pub(super) fn is(&self, metadata: &std::fs::Metadata) -> bool {
@@ -150,7 +152,7 @@ impl OpenFile {
 
     pub(super) fn seek(&mut self, offset: u64) -> io::Result<()> {
         self.start = offset;
-        self.lines = Lines::starting_at(offset);
+        self.lines = Lines::starting_at(offset, self.framing);
         self.learn_head()
     }
 }

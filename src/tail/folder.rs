@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::file::OpenFile;
 use super::position::Position;
+use crate::alert::parse::Framing;
 
 /// A moment as file systems keep it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,7 +28,7 @@ struct Sibling {
 }
 
 /// All regular files beside `path` whose names begin with its name, itself left out. An unreadable one is left out too.
-fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
+fn siblings(path: &Path, framing: Framing) -> io::Result<Vec<Sibling>> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(Vec::new()) };
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut found = Vec::new();
@@ -36,16 +37,16 @@ fn siblings(path: &Path) -> io::Result<Vec<Sibling>> {
         if entry != name && entry.as_encoded_bytes().starts_with(name.as_encoded_bytes()) {
             let neighbour: PathBuf = folder.join(entry);
             let number = neighbour.extension().and_then(|number| number.to_str()?.parse().ok()).unwrap_or(0);
-            found.extend(OpenFile::open(&neighbour, 0).ok().map(|file| Sibling { file, number }));
+            found.extend(OpenFile::open(&neighbour, framing).ok().map(|file| Sibling { file, number }));
         }
     }
     Ok(found)
 }
 
 /// The neighbour that holds `position`, the very inode before a copy.
-pub(super) fn holder_of(path: &Path, position: &Position) -> io::Result<Option<OpenFile>> {
+pub(super) fn holder_of(path: &Path, framing: Framing, position: &Position) -> io::Result<Option<OpenFile>> {
     let mut copy = None;
-    for Sibling { file, .. } in siblings(path)? {
+    for Sibling { file, .. } in siblings(path, framing)? {
         if file.holds(position)? {
             if file.has_inode_of(position) {
                 return Ok(Some(file));
@@ -57,9 +58,9 @@ pub(super) fn holder_of(path: &Path, position: &Position) -> io::Result<Option<O
 }
 
 /// Neighbours that were written to at `moment` or later, oldest first, leaving out empty and compressed ones and what `skip` knows.
-pub(super) fn written_after(path: &Path, moment: Moment, skip: impl Fn(&OpenFile) -> bool) -> io::Result<Vec<OpenFile>> {
+pub(super) fn written_after(path: &Path, framing: Framing, moment: Moment, skip: impl Fn(&OpenFile) -> bool) -> io::Result<Vec<OpenFile>> {
     let mut later = Vec::new();
-    for Sibling { file, number } in siblings(path)? {
+    for Sibling { file, number } in siblings(path, framing)? {
         let modified = file.modified()?;
         if modified >= moment && file.size()? > 0 && !skip(&file) && !file.is_compressed()? {
             later.push(((modified, Reverse(number)), file));

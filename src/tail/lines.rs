@@ -3,12 +3,20 @@
 //! A record ends at a newline. It also ends at a NUL: a hole that a writer with an old offset leaves after a truncation, and blocks that a power loss left unwritten, read
 //! as NULs, and what follows them is a record of its own. Runs of NULs between records are skipped without being kept, however long. A record longer than
 //! [`MAX_RECORD_BYTES`] is given up, told once, and reading goes on behind its newline.
+//!
+//! Records of some formats may hold newlines (see [`Framing`]): a line that begins a record and lacks its end waits for the next one, up to [`MAX_LINES`] in all, and takes it in unless
+//! a record begins there. At the end of a file, what waits is told as it is.
 
 use std::io::{self, Read};
 
+use crate::alert::parse::Framing;
+
 /// The longest record that is handed out. The longest that Suricata was seen to write is 26 KB.
 pub const MAX_RECORD_BYTES: usize = 1 << 20;
+/// The most lines that one record may have.
+const MAX_LINES: usize = 16;
 const CHUNK_BYTES: usize = 256 << 10;
+const NULS: [u8; 4096] = [0; 4096];
 
 /// One record of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,13 +64,18 @@ pub struct Lines {
     dropped: u64,
     /// NULs skipped so far, in bytes.
     skipped_nuls: u64,
+    framing: Framing,
+    /// The record so far ends here, before a newline, if the next line does not belong to it.
+    open: Option<usize>,
+    /// Lines of the record so far.
+    lines: usize,
 }
 
 impl Lines {
     /// Starts at `offset` of the stream, which must be the start of a record.
     #[must_use]
-    pub fn starting_at(offset: u64) -> Self {
-        Self { buffer: Vec::new(), start: 0, scanned: 0, offset, dropped: 0, skipped_nuls: 0 }
+    pub fn starting_at(offset: u64, framing: Framing) -> Self {
+        Self { buffer: Vec::new(), start: 0, scanned: 0, offset, dropped: 0, skipped_nuls: 0, framing, open: None, lines: 0 }
     }
 
     /// The start of the first record that was not handed out.
@@ -100,6 +113,7 @@ impl Lines {
     pub fn fill(&mut self, stream: &mut impl Read) -> io::Result<usize> {
         self.buffer.drain(..self.start);
         self.scanned -= self.start;
+        self.open = self.open.map(|end| end - self.start);
         self.start = 0;
         let kept = self.buffer.len();
         self.buffer.resize(kept + CHUNK_BYTES, 0);
@@ -112,6 +126,11 @@ impl Lines {
     pub(super) fn unread(&mut self, bytes: usize) {
         self.buffer.truncate(self.buffer.len().saturating_sub(bytes).max(self.start));
         self.scanned = self.scanned.min(self.buffer.len());
+        if self.open.is_some_and(|end| end >= self.buffer.len()) {
+            self.open = None;
+            self.lines = 0;
+            self.scanned = self.start;
+        }
     }
 
     /// The next record that is complete; `None` until more is read.
@@ -119,23 +138,45 @@ impl Lines {
         if self.dropped == 0 {
             self.skip_nuls();
         }
-        let unscanned = self.buffer.get(self.scanned..).unwrap_or_default();
-        let Some(found) = memchr::memchr2(b'\n', 0, unscanned) else {
-            self.scanned = self.buffer.len();
-            self.drop_too_long();
-            return None;
-        };
-        let end = self.scanned + found;
-        let newline = usize::from(self.buffer.get(end) == Some(&b'\n'));
-        Some(self.hand_out(end, newline))
+        loop {
+            let unscanned = self.buffer.get(self.scanned..).unwrap_or_default();
+            let Some(found) = memchr::memchr2(b'\n', 0, unscanned) else {
+                self.scanned = self.buffer.len();
+                self.drop_too_long();
+                return None;
+            };
+            let end = self.scanned + found;
+            let newline = usize::from(self.buffer.get(end) == Some(&b'\n'));
+            if let Some(before) = self.open {
+                let next = self.buffer.get(before + 1..end).unwrap_or_default();
+                if (next.is_empty() && newline == 0) || (self.framing.begins)(next) {
+                    return Some(self.hand_out(before, 1));
+                }
+            }
+            if newline == 0 || self.dropped > 0 || !self.goes_on(end) {
+                return Some(self.hand_out(end, newline));
+            }
+            self.open = Some(end);
+            self.lines += 1;
+            self.scanned = end + 1;
+        }
     }
 
-    /// What is left, when the stream has ended for good.
+    /// Whether the record that would end here may take in the next line.
+    fn goes_on(&self, end: usize) -> bool {
+        let record = self.buffer.get(self.start..end).unwrap_or_default();
+        self.lines + 1 < MAX_LINES && record.len() <= MAX_RECORD_BYTES && (self.framing.goes_on)(record)
+    }
+
+    /// What is left, when the stream has ended for good: to be asked until there is no more.
     pub fn finish(&mut self) -> Option<Line<'_>> {
         if !self.has_partial() {
             return None;
         }
-        Some(self.hand_out(self.buffer.len(), 0))
+        match self.open {
+            Some(end) => Some(self.hand_out(end, 1)),
+            None => Some(self.hand_out(self.buffer.len(), 0)),
+        }
     }
 
     /// Hands out `buffer[start..end]`, followed by so many bytes of newline.
@@ -145,6 +186,8 @@ impl Lines {
         let too_long = self.dropped > 0 || end - start > MAX_RECORD_BYTES;
         self.offset += length;
         self.dropped = 0;
+        self.open = None;
+        self.lines = 0;
         self.start = end + newline;
         self.scanned = self.start;
         let bytes = if too_long { &[][..] } else { self.buffer.get(start..end).unwrap_or_default() };
@@ -157,7 +200,10 @@ impl Lines {
     }
 
     fn skip_nuls(&mut self) {
-        let nuls = self.pending().iter().take_while(|byte| **byte == 0).count();
+        let pending = self.pending();
+        // Whole blocks first: a hole is long, and comparing blocks is fast.
+        let blocks = pending.chunks(NULS.len()).take_while(|block| Some(*block) == NULS.get(..block.len())).map(<[u8]>::len).sum();
+        let nuls: usize = blocks + pending.iter().skip(blocks).take_while(|byte| **byte == 0).count();
         if nuls > 0 {
             self.start += nuls;
             self.scanned = self.scanned.max(self.start);
@@ -171,6 +217,8 @@ impl Lines {
         if self.dropped > 0 || self.pending().len() > MAX_RECORD_BYTES {
             self.dropped += self.pending().len() as u64;
             self.buffer = Vec::new();
+            self.open = None;
+            self.lines = 0;
             self.start = 0;
             self.scanned = 0;
         }
@@ -185,7 +233,12 @@ mod tests {
 
     /// Every record of `bytes`, read in pieces of `piece` bytes, as (offset, length, shape, text).
     fn cut(bytes: &[u8], piece: usize) -> Vec<(u64, u64, Shape, Vec<u8>)> {
-        let mut lines = Lines::starting_at(0);
+        cut_as(Framing::LINES, bytes, piece)
+    }
+
+    /// The same in a format whose records may hold newlines.
+    fn cut_as(framing: Framing, bytes: &[u8], piece: usize) -> Vec<(u64, u64, Shape, Vec<u8>)> {
+        let mut lines = Lines::starting_at(0, framing);
         let mut records = Vec::new();
         for mut part in bytes.chunks(piece.max(1)) {
             while lines.fill(&mut part).unwrap() > 0 {}
@@ -194,7 +247,9 @@ mod tests {
             }
         }
         assert_eq!(lines.read_offset(), bytes.len() as u64);
-        records.extend(lines.finish().map(|line| (line.offset, line.length, line.shape, line.bytes.to_vec())));
+        while let Some(line) = lines.finish() {
+            records.push((line.offset, line.length, line.shape, line.bytes.to_vec()));
+        }
         records
     }
 
@@ -204,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_part_of_a_line_waits_for_its_newline() {
-        let mut lines = Lines::starting_at(10);
+        let mut lines = Lines::starting_at(10, Framing::LINES);
         lines.fill(&mut &b"ab"[..]).unwrap();
         assert_eq!(lines.next_line(), None);
         assert_eq!((lines.offset(), lines.read_offset()), (10, 12));
@@ -230,9 +285,46 @@ mod tests {
         }
     }
 
+    /// Records begin with `<` and end with `>`.
+    const ANGLES: Framing = Framing { goes_on: |record| record.starts_with(b"<") && !record.ends_with(b">"), begins: |line| line.starts_with(b"<") };
+
+    #[test]
+    fn a_record_that_lacks_its_end_takes_in_the_next_lines() {
+        for piece in 1..9 {
+            assert_eq!(
+                cut_as(ANGLES, b"<a>\n<b\nc\n>\nx\n", piece),
+                [record(0, 4, Shape::Whole, b"<a>"), record(4, 7, Shape::Whole, b"<b\nc\n>"), record(11, 2, Shape::Whole, b"x")]
+            );
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_cut_does_not_swallow_the_next_one() {
+        for piece in 1..9 {
+            assert_eq!(
+                cut_as(ANGLES, b"<cut\n<a>\n<cut\0<b>\n", piece),
+                [
+                    record(0, 5, Shape::Whole, b"<cut"),
+                    record(5, 4, Shape::Whole, b"<a>"),
+                    record(9, 4, Shape::Cut, b"<cut"),
+                    record(14, 4, Shape::Whole, b"<b>")
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn what_waits_for_its_end_is_told_when_the_file_ends_and_is_bounded() {
+        assert_eq!(cut_as(ANGLES, b"<cut\nrest", 3), [record(0, 5, Shape::Whole, b"<cut"), record(5, 4, Shape::Cut, b"rest")]);
+        let endless = [&b"<cut\n"[..], &b"x\n".repeat(MAX_LINES)].concat();
+        let records = cut_as(ANGLES, &endless, 1000);
+        assert_eq!(records[0].1, 5 + 2 * (MAX_LINES as u64 - 1));
+        assert_eq!(records.len(), 2);
+    }
+
     #[test]
     fn a_hole_of_nuls_takes_no_memory() {
-        let mut lines = Lines::starting_at(0);
+        let mut lines = Lines::starting_at(0, Framing::LINES);
         let mut hole = io::repeat(0).take(64 << 20);
         while lines.fill(&mut hole).unwrap() > 0 {
             assert_eq!(lines.next_line(), None);
@@ -245,6 +337,11 @@ mod tests {
         #[test]
         fn the_size_of_the_pieces_changes_nothing(bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(0), Just(b'a'), any::<u8>()], 0..60), piece in 1usize..9) {
             prop_assert_eq!(cut(&bytes, piece), cut(&bytes, 100));
+        }
+
+        #[test]
+        fn nor_do_they_where_records_hold_newlines(bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(0), Just(b'<'), Just(b'>'), Just(b'a')], 0..60), piece in 1usize..9) {
+            prop_assert_eq!(cut_as(ANGLES, &bytes, piece), cut_as(ANGLES, &bytes, 100));
         }
     }
 }

@@ -6,6 +6,7 @@ pub mod checkpoint;
 mod file;
 mod folder;
 pub mod lines;
+pub mod mount;
 mod position;
 mod tailer;
 #[cfg(test)]
@@ -13,4 +14,4 @@ mod tailer_tests;
 pub mod wake;
 
 pub use position::Position;
-pub use tailer::{Progress, Record, Start, TailError, Tailer, Turn};
+pub use tailer::{Origin, Progress, Record, Start, TailError, Tailer, Turn};

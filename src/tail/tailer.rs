@@ -24,6 +24,7 @@ use super::file::{Filled, OpenFile};
 use super::folder::{self, Moment};
 use super::lines::{Line, Shape};
 use super::position::Position;
+use crate::alert::parse::Framing;
 
 /// Bytes that one poll reads at most, so that the caller gets its turn.
 const POLL_BYTES: usize = 1 << 20;
@@ -39,6 +40,8 @@ const FINISHED: usize = 64;
 pub struct Record<'a> {
     /// Which file of this tailer's life it is in, and the offset behind it: in the order of reading.
     pub place: (u64, u64),
+    /// All its bytes in the file, newline included.
+    pub length: u64,
     /// Its bytes without the newline; empty if it was too long.
     pub bytes: &'a [u8],
     /// How it ended.
@@ -70,10 +73,15 @@ pub enum Progress {
 pub enum Start {
     /// There is no such file yet; it will be read from its beginning.
     Awaiting,
-    /// Nothing was read before: what is in the file already is left alone.
+    /// Nothing is known of an earlier time: what is in the file already is left alone.
     AtEnd {
         /// Where reading begins.
         offset: u64,
+    },
+    /// There was no file when the checkpoint was saved: what has been written since is read, so many files.
+    Appeared {
+        /// Files to read.
+        files: usize,
     },
     /// On from the checkpoint, through so many files.
     Resumed {
@@ -87,6 +95,17 @@ pub enum Start {
         /// Files to read.
         files: usize,
     },
+}
+
+/// Where following begins.
+#[derive(Clone, Copy, Debug)]
+pub enum Origin<'a> {
+    /// At the end of the file: nothing was followed before.
+    End,
+    /// At the beginning of what was written since, because there was no file then.
+    Absent(Timestamp),
+    /// On from a position that was saved then.
+    Position(&'a Position, Timestamp),
 }
 
 /// Why the file cannot be read at the moment.
@@ -106,6 +125,7 @@ pub enum TailError {
 #[derive(Debug)]
 pub struct Tailer {
     path: PathBuf,
+    framing: Framing,
     current: Option<OpenFile>,
     /// Files to read after the current one.
     queue: VecDeque<OpenFile>,
@@ -114,18 +134,30 @@ pub struct Tailer {
     finished: VecDeque<Position>,
     /// When the end of everything was seen last, in monotonic time.
     end_seen: Option<Duration>,
+    /// NULs skipped in files that are finished.
+    skipped_nuls: u64,
 }
 
 impl Tailer {
-    /// Begins to follow `path`: on from `from`, the position in the checkpoint with the time when it was saved, else at the end of the file.
+    /// Begins to follow `path`.
     ///
     /// # Errors
     /// When the file or its folder cannot be read.
-    pub fn start(path: &Path, from: Option<(&Position, Timestamp)>, now: Duration) -> Result<(Self, Start), TailError> {
-        let mut tailer = Self { path: path.to_owned(), current: None, queue: VecDeque::new(), ordinal: 0, finished: VecDeque::new(), end_seen: None };
+    pub fn start(path: &Path, framing: Framing, from: Origin<'_>, now: Duration) -> Result<(Self, Start), TailError> {
+        let mut tailer = Self {
+            path: path.to_owned(),
+            framing,
+            current: None,
+            queue: VecDeque::new(),
+            ordinal: 0,
+            finished: VecDeque::new(),
+            end_seen: None,
+            skipped_nuls: 0,
+        };
         let start = match from {
-            Some((position, saved_at)) => tailer.resume(position, saved_at),
-            None => tailer.start_at_end(now),
+            Origin::Position(position, saved_at) => tailer.resume(position, saved_at),
+            Origin::Absent(saved_at) => tailer.look_for_what_appeared(saved_at),
+            Origin::End => tailer.start_at_end(now),
         };
         let start = start.map_err(|source| tailer.error(source))?;
         Ok((tailer, start))
@@ -137,7 +169,7 @@ impl Tailer {
 
     fn start_at_end(&mut self, now: Duration) -> io::Result<Start> {
         self.end_seen = Some(now);
-        let Some(mut file) = open_if_there(&self.path)? else {
+        let Some(mut file) = self.open_if_there()? else {
             self.remember_archives()?;
             return Ok(Start::Awaiting);
         };
@@ -147,11 +179,22 @@ impl Tailer {
         Ok(Start::AtEnd { offset })
     }
 
+    fn look_for_what_appeared(&mut self, saved_at: Timestamp) -> io::Result<Start> {
+        self.queue_since(moment(saved_at), None)?;
+        let files = self.queue.len();
+        self.current = self.queue.pop_front();
+        if files == 0 {
+            self.remember_archives()?;
+            return Ok(Start::Awaiting);
+        }
+        Ok(Start::Appeared { files })
+    }
+
     fn resume(&mut self, position: &Position, saved_at: Timestamp) -> io::Result<Start> {
-        let mut followed = open_if_there(&self.path)?;
+        let mut followed = self.open_if_there()?;
         let in_followed = followed.as_ref().map(|file| file.holds(position)).transpose()?.unwrap_or(false);
         let same_inode = followed.as_ref().is_some_and(|file| file.has_inode_of(position));
-        let holder = if in_followed && same_inode { None } else { folder::holder_of(&self.path, position).or_else(nothing_without_folder)? };
+        let holder = if in_followed && same_inode { None } else { folder::holder_of(&self.path, self.framing, position).or_else(nothing_without_folder)? };
         // The very inode under another name comes first: two files may begin alike.
         if in_followed && holder.as_ref().is_none_or(|file| !file.has_inode_of(position)) {
             if let Some(file) = followed.as_mut() {
@@ -162,7 +205,7 @@ impl Tailer {
         }
         let since = match &holder {
             Some(file) => file.modified()?,
-            None => Moment { seconds: saved_at.as_second(), nanoseconds: i64::from(saved_at.subsec_nanosecond()) },
+            None => moment(saved_at),
         };
         let found = holder.is_some();
         if let Some(mut file) = holder {
@@ -212,6 +255,12 @@ impl Tailer {
         fs::metadata(&self.path).ok().map(|metadata| metadata.len())
     }
 
+    /// How many NUL bytes were skipped so far: a hole that a writer left, or blocks that a power loss left unwritten.
+    #[must_use]
+    pub fn skipped_nuls(&self) -> u64 {
+        self.skipped_nuls + self.current.as_ref().map_or(0, |file| file.lines.skipped_nuls())
+    }
+
     /// Reads on and hands each record to `each`, until it says stop, the end is reached, or much has been read. `now` is monotonic time.
     ///
     /// # Errors
@@ -255,9 +304,10 @@ impl Tailer {
                     }
                 }
                 Filled::End => {
-                    if self.finish_current(live, each) == Turn::Stop {
+                    if self.tell_rest(live, each) == Turn::Stop {
                         return Ok(Progress::More);
                     }
+                    self.finish_current();
                 }
             }
         }
@@ -268,14 +318,14 @@ impl Tailer {
         self.queue_since(Moment::MIN, None)?;
         self.current = match self.queue.pop_front() {
             Some(first) => Some(first),
-            None => open_if_there(&self.path)?,
+            None => self.open_if_there()?,
         };
         Ok(self.current.is_some())
     }
 
     /// What lies beside the followed file before it exists is none of ours.
     fn remember_archives(&mut self) -> io::Result<()> {
-        let archives = folder::written_after(&self.path, Moment::MIN, |_| false).or_else(nothing_without_folder)?;
+        let archives = folder::written_after(&self.path, self.framing, Moment::MIN, |_| false).or_else(nothing_without_folder)?;
         self.finished.extend(archives.iter().map(|file| file.position(0)));
         Ok(())
     }
@@ -298,9 +348,9 @@ impl Tailer {
     fn queue_since(&mut self, since: Moment, read: Option<&Position>) -> io::Result<()> {
         let finished = &self.finished;
         let is_read = |file: &OpenFile| finished.iter().chain(read).any(|position| file.matches(position).unwrap_or(false));
-        let between = folder::written_after(&self.path, since, is_read).or_else(nothing_without_folder)?;
+        let between = folder::written_after(&self.path, self.framing, since, is_read).or_else(nothing_without_folder)?;
         self.queue.extend(between);
-        let followed = open_if_there(&self.path)?;
+        let followed = self.open_if_there()?;
         if let Some(file) = followed
             && file.size()? > 0
         {
@@ -309,32 +359,56 @@ impl Tailer {
         Ok(())
     }
 
-    /// The current file has come to its end for good. A record without a newline is told as it is.
-    fn finish_current(&mut self, live: bool, each: &mut dyn FnMut(Record<'_>) -> Turn) -> Turn {
-        let Some(mut old) = self.current.take() else { return Turn::More };
-        let turn = old.lines.finish().map_or(Turn::More, |line| each(record(self.ordinal, &line, live)));
+    /// Tells what waits in the current file for a newline or for the rest of its record, which will not come any more.
+    fn tell_rest(&mut self, live: bool, each: &mut dyn FnMut(Record<'_>) -> Turn) -> Turn {
+        let Some(current) = self.current.as_mut() else { return Turn::More };
+        while let Some(line) = current.lines.finish() {
+            if each(record(self.ordinal, &line, live)) == Turn::Stop {
+                return Turn::Stop;
+            }
+        }
+        Turn::More
+    }
+
+    /// The current file has come to its end for good.
+    fn finish_current(&mut self) {
+        let Some(old) = self.current.take() else { return };
+        self.skipped_nuls += old.lines.skipped_nuls();
         self.remember(old.position(old.lines.offset()));
         self.current = self.queue.pop_front();
         self.ordinal += 1;
-        turn
     }
 
     /// The current file's content was cut or replaced. What was not read of it may be in the copy that the rotation made.
     fn leave_replaced(&mut self, live: bool, each: &mut dyn FnMut(Record<'_>) -> Turn) -> io::Result<Turn> {
         let Some(current) = &self.current else { return Ok(Turn::More) };
         let position = current.position(current.lines.offset());
-        let copy = folder::holder_of(&self.path, &position).or_else(nothing_without_folder)?.filter(|copy| !copy.has_inode_of(&position));
+        let copy = folder::holder_of(&self.path, self.framing, &position).or_else(nothing_without_folder)?.filter(|copy| !copy.has_inode_of(&position));
         let Some(mut copy) = copy else {
             let again = current.reopened()?;
-            self.queue.push_front(again);
-            return Ok(self.finish_current(live, each));
+            let turn = self.tell_rest(live, each);
+            if turn == Turn::More {
+                self.queue.push_front(again);
+                self.finish_current();
+            }
+            return Ok(turn);
         };
         copy.seek(position.offset)?;
         // It may have been cut more than once.
         self.queue_since(copy.modified()?, Some(&position))?;
-        self.current = Some(copy);
+        if let Some(cut) = self.current.replace(copy) {
+            self.skipped_nuls += cut.lines.skipped_nuls();
+        }
         self.ordinal += 1;
         Ok(Turn::More)
+    }
+
+    /// The file that has the path now.
+    fn open_if_there(&self) -> io::Result<Option<OpenFile>> {
+        match OpenFile::open(&self.path, self.framing) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other.map(Some),
+        }
     }
 
     fn remember(&mut self, position: Position) {
@@ -345,15 +419,12 @@ impl Tailer {
     }
 }
 
-fn record<'a>(ordinal: u64, line: &Line<'a>, live: bool) -> Record<'a> {
-    Record { place: (ordinal, line.end()), bytes: line.bytes, shape: line.shape, live }
+fn moment(time: Timestamp) -> Moment {
+    Moment { seconds: time.as_second(), nanoseconds: i64::from(time.subsec_nanosecond()) }
 }
 
-fn open_if_there(path: &Path) -> io::Result<Option<OpenFile>> {
-    match OpenFile::open(path, 0) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        other => other.map(Some),
-    }
+fn record<'a>(ordinal: u64, line: &Line<'a>, live: bool) -> Record<'a> {
+    Record { place: (ordinal, line.end()), length: line.length, bytes: line.bytes, shape: line.shape, live }
 }
 
 /// A folder that does not exist holds no file.

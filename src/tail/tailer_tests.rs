@@ -12,7 +12,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::lines::Shape;
-use super::{Position, Progress, Start, Tailer, Turn};
+use super::{Origin, Position, Progress, Start, Tailer, Turn};
+use crate::alert::parse::Framing;
 use crate::clock::Clock;
 
 /// A folder with a log file, its writer, and whoever follows it.
@@ -25,6 +26,10 @@ struct Stage {
     taken: (u64, u64),
     /// Where a restart goes on.
     checkpoint: Option<Position>,
+    /// There was no file then.
+    was_absent: bool,
+    /// How much had been written when the tailer looked last.
+    looked: u64,
     records: Vec<String>,
     rotations: usize,
     writes: u64,
@@ -41,6 +46,8 @@ impl Stage {
             start: None,
             taken: (0, 0),
             checkpoint: None,
+            was_absent: false,
+            looked: 0,
             records: Vec::new(),
             rotations: 0,
             writes: 0,
@@ -116,6 +123,7 @@ impl Stage {
 
     /// Reads at most so many records.
     fn poll_records(&mut self, limit: usize) -> Progress {
+        self.looked = self.writes;
         let Self { tailer, records, taken, .. } = self;
         let mut left = limit;
         let progress = tailer.as_mut().unwrap().poll(self.clock.monotonic(), |record| {
@@ -132,10 +140,16 @@ impl Stage {
     fn restart(&mut self) {
         if let Some(tailer) = self.tailer.take() {
             self.checkpoint = tailer.position(self.taken);
+            self.was_absent = self.checkpoint.is_none();
         }
-        let saved_at = Timestamp::from_second(1_800_000_000 + i64::try_from(self.writes).unwrap()).unwrap();
-        let from = self.checkpoint.as_ref().map(|position| (position, saved_at));
-        let (tailer, start) = Tailer::start(&self.path(), from, self.clock.monotonic()).unwrap();
+        let moment = |writes: u64| Timestamp::from_second(1_800_000_000 + i64::try_from(writes).unwrap()).unwrap();
+        let from = match &self.checkpoint {
+            Some(position) => Origin::Position(position, moment(self.writes)),
+            None if self.was_absent => Origin::Absent(moment(self.looked)),
+            None => Origin::End,
+        };
+        let (tailer, start) = Tailer::start(&self.path(), Framing::LINES, from, self.clock.monotonic()).unwrap();
+        self.looked = self.writes;
         self.taken = (0, 0);
         self.tailer = Some(tailer);
         self.start = Some(start);
@@ -173,7 +187,7 @@ fn old_content_is_left_alone_at_the_first_start() {
 fn a_file_and_a_folder_that_appear_later_are_read_from_their_beginning() {
     let mut stage = Stage::new();
     let path = stage.folder.path().join("not/yet/eve.json");
-    let (mut tailer, start) = Tailer::start(&path, None, Duration::ZERO).unwrap();
+    let (mut tailer, start) = Tailer::start(&path, Framing::LINES, Origin::End, Duration::ZERO).unwrap();
     assert_eq!(start, Start::Awaiting);
     assert_eq!(tailer.poll(Duration::ZERO, |_| Turn::More).unwrap(), Progress::Idle);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -185,6 +199,31 @@ fn a_file_and_a_folder_that_appear_later_are_read_from_their_beginning() {
         })
         .unwrap();
     assert_eq!(stage.records, ["one"]);
+}
+
+#[test]
+fn a_file_that_appears_while_nobody_follows_is_read_from_its_beginning() {
+    let mut stage = Stage::following();
+    stage.poll();
+    stage.write("one\n");
+    stage.rename();
+    stage.reopen();
+    stage.write("two\n");
+    stage.restart();
+    assert_eq!(stage.start, Some(Start::Appeared { files: 2 }));
+    stage.assert_records(&["one", "two"]);
+}
+
+#[test]
+fn skipped_nuls_are_counted_through_files() {
+    let mut stage = Stage::following();
+    stage.write("one\0\0\ntwo\n");
+    stage.poll();
+    stage.rename();
+    stage.reopen();
+    stage.write("\0three\n");
+    stage.assert_records(&["Cut one", "", "two", "three"]);
+    assert_eq!(stage.tailer.as_ref().unwrap().skipped_nuls(), 3);
 }
 
 #[test]
@@ -354,7 +393,7 @@ fn a_rest_without_newline_is_told_when_the_file_is_finished() {
 #[test]
 fn what_is_no_file_is_refused() {
     let folder = TempDir::new().unwrap();
-    let error = Tailer::start(folder.path(), None, Duration::ZERO).unwrap_err();
+    let error = Tailer::start(folder.path(), Framing::LINES, Origin::End, Duration::ZERO).unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("no regular file"), "{source}");
 }
@@ -481,13 +520,7 @@ fn carry_out(stage: &mut Stage, shadow: &mut Shadow, step: &Step) {
             }
             stage.copytruncate();
         }
-        // Without a file there is no position to go on from: the second start would be a first one.
-        Step::Restart => {
-            if stage.tailer.as_ref().is_some_and(|tailer| tailer.position(stage.taken).is_none()) {
-                stage.poll();
-            }
-            stage.restart();
-        }
+        Step::Restart => stage.restart(),
         Step::Rename { .. } | Step::Copytruncate => {}
     }
 }

@@ -17,66 +17,57 @@
 //! streams in their middle. An answered UDP or ICMP packet shows neither.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use jiff::Timestamp;
 use memchr::memmem::Finder;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use super::Verdict;
+use super::json::{self, Lenient};
+use super::{Found, Rejection, Verdict, stamp, text};
 use crate::alert::event::{Action, AlertEvent, Icmp, Peer};
 use crate::api::units::{Flow, Severity};
 
 const KEY: &[u8] = b"\"event_type\"";
-const PREFIXES: [&[u8]; 2] = [b"\xef\xbb\xbf", b"@cee:"];
-/// Suricata writes stamps of an unset clock (1900, 1970); no sensor of ours wrote before this.
-const EARLIEST_STAMP_SECOND: i64 = 946_684_800; // 2000-01-01T00:00:00Z
+const PREFIX: &[u8] = b"@cee:";
+/// Bounds of what is taken from a rule's metadata.
+const MAX_TAGS: usize = 16;
+/// Metadata about the rule's own life, and the rating, which is used elsewhere.
+const NO_TAGS: [&str; 4] = ["created_at", "updated_at", "signature_severity", "confidence"];
+
+const REJECT: Verdict = Verdict::Reject(Rejection::Unreadable);
 
 static FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(KEY));
 
 /// Judges one line, given without its newline.
 #[must_use]
-pub fn parse(line: &[u8]) -> Verdict {
+pub(super) fn parse(line: &[u8]) -> Verdict {
+    let whole = line.len();
     let line = trim(line);
     if line.is_empty() || is_other_event(line) {
         return Verdict::Ignore;
     }
     // The parser below would also take a list of the fields' values.
     if !line.starts_with(b"{") {
-        return Verdict::Reject;
+        return REJECT;
     }
     match serde_json::from_slice::<Record<'_>>(line) {
-        Ok(record) => record.judge(),
-        Err(error) if error.is_data() && std::str::from_utf8(line).is_ok() => Verdict::Reject,
-        Err(_) => parse_repaired(line),
+        Ok(record) => record.judge(whole),
+        Err(error) if error.is_data() && std::str::from_utf8(line).is_ok() => REJECT,
+        Err(_) => parse_repaired(line, whole),
     }
 }
 
 /// Reads a line once more with its forbidden bytes replaced.
-fn parse_repaired(line: &[u8]) -> Verdict {
-    let Some(repaired) = repair(line) else { return Verdict::Reject };
-    serde_json::from_slice::<Record<'_>>(&repaired).map_or(Verdict::Reject, |record| record.judge())
+fn parse_repaired(line: &[u8], whole: usize) -> Verdict {
+    let Some(repaired) = json::repair(line) else { return REJECT };
+    serde_json::from_slice::<Record<'_>>(&repaired).map_or(REJECT, |record| record.judge(whole))
 }
 
 fn trim(line: &[u8]) -> &[u8] {
-    let mut rest = trim_blanks(line);
-    for prefix in PREFIXES {
-        rest = trim_blanks(rest.strip_prefix(prefix).unwrap_or(rest));
-    }
-    rest
-}
-
-fn trim_blanks(mut line: &[u8]) -> &[u8] {
-    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0;
-    while let Some((_, rest)) = line.split_first().filter(|(first, _)| is_blank(first)) {
-        line = rest;
-    }
-    while let Some((_, rest)) = line.split_last().filter(|(last, _)| is_blank(last)) {
-        line = rest;
-    }
-    line
+    let rest = text::trim(line);
+    rest.strip_prefix(PREFIX).map_or(rest, text::trim_blanks)
 }
 
 /// Whether the line is surely a whole object of another type. Every other line has to be parsed.
@@ -100,33 +91,6 @@ fn is_other_event(line: &[u8]) -> bool {
 fn plain_word(text: &[u8]) -> Option<&[u8]> {
     let word = text.split(|byte| *byte == b'"').next()?;
     word.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').then_some(word)
-}
-
-/// The line with what is not UTF-8 replaced and the control bytes inside strings escaped; `None` when there was nothing to repair.
-fn repair(line: &[u8]) -> Option<Vec<u8>> {
-    let text = String::from_utf8_lossy(line);
-    let mut repaired = Vec::with_capacity(text.len());
-    let (mut in_string, mut escaped) = (false, false);
-    for byte in text.bytes() {
-        if in_string && byte < 0x20 {
-            // A backslash in front of a raw control byte would make an escape that JSON does not have.
-            let code = format!("u00{byte:02x}");
-            if !escaped {
-                repaired.push(b'\\');
-            }
-            repaired.extend_from_slice(code.as_bytes());
-            escaped = false;
-            continue;
-        }
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            _ => {}
-        }
-        repaired.push(byte);
-    }
-    (repaired != line).then_some(repaired)
 }
 
 /// The fields that matter of one line. Texts are borrowed where they hold no escapes.
@@ -187,11 +151,8 @@ struct Alert<'a> {
     metadata: Lenient<Metadata<'a>>,
 }
 
-#[derive(Deserialize)]
-struct Metadata<'a> {
-    #[serde(borrow, default)]
-    signature_severity: Vec<Cow<'a, str>>,
-}
+/// What a rule says about itself: lists of texts by key.
+type Metadata<'a> = BTreeMap<Cow<'a, str>, Lenient<Vec<Cow<'a, str>>>>;
 
 #[derive(Deserialize)]
 struct FlowCounters {
@@ -199,35 +160,13 @@ struct FlowCounters {
     pkts_toclient: Option<u64>,
 }
 
-/// A value of the wanted type, or any other, which counts as absent.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Lenient<T> {
-    Wanted(T),
-    Other(IgnoredAny),
-}
-
-impl<T> Default for Lenient<T> {
-    fn default() -> Self {
-        Self::Other(IgnoredAny)
-    }
-}
-
-impl<T> Lenient<T> {
-    fn get(self) -> Option<T> {
-        match self {
-            Self::Wanted(value) => Some(value),
-            Self::Other(_) => None,
-        }
-    }
-}
-
 impl Record<'_> {
-    fn judge(self) -> Verdict {
+    /// The verdict on a line of so many bytes.
+    fn judge(self, end: usize) -> Verdict {
         if self.event_type.as_deref() != Some("alert") {
             return Verdict::Ignore;
         }
-        self.into_event().map_or(Verdict::Reject, |event| Verdict::Alert(Box::new(event)))
+        Verdict::of(self.into_event().map(|event| Found { event, end }).into_iter().collect())
     }
 
     fn into_event(self) -> Option<AlertEvent> {
@@ -235,16 +174,16 @@ impl Record<'_> {
         let proto = self.proto.get().map(protocol_name);
         let flow = judge_flow(proto.as_deref(), self.app_proto.get().as_deref(), self.flow.get().as_ref());
         let severity_native = alert.severity.get();
-        let rated = alert.metadata.get().and_then(|metadata| rule_severity(&metadata));
+        let metadata = alert.metadata.get().unwrap_or_default();
+        let rated = metadata.get("signature_severity").and_then(rule_severity);
         Some(AlertEvent {
-            engine: "suricata",
             gid: alert.gid.unwrap_or(1),
             sid: alert.signature_id,
             rev: alert.rev.get(),
             message: alert.signature.get().unwrap_or_default().into_owned(),
-            classification: alert.category.get().filter(|text| !text.is_empty()).map(Cow::into_owned),
+            classification: alert.category.get().as_deref().and_then(text::class),
             severity_native,
-            severity: rated.unwrap_or_else(|| priority_severity(severity_native)),
+            severity: rated.unwrap_or_else(|| text::priority_severity(severity_native)),
             action: alert.action.get().and_then(|word| action(&word)),
             proto,
             source: peer(self.src_ip, self.src_port),
@@ -252,11 +191,13 @@ impl Record<'_> {
             icmp: self.icmp_type.get().map(|kind| Icmp { kind, code: self.icmp_code.get() }),
             on_reply: self.direction.get().as_deref() == Some("to_client"),
             flow,
-            time: self.timestamp.get().and_then(|text| stamp(&text)),
+            time: self.timestamp.get().and_then(|text| stamp::with_zone(&text)),
             flow_id: self.flow_id.get(),
             community_id: self.community_id.get().map(Cow::into_owned),
             interface: self.in_iface.get().map(Cow::into_owned),
             vlan: self.vlan.get().unwrap_or_default(),
+            tags: tags(&metadata),
+            ..AlertEvent::of("suricata")
         })
     }
 }
@@ -291,20 +232,9 @@ fn judge_flow(proto: Option<&str>, app_proto: Option<&str>, counters: Option<&Fl
     if proto == Some("TCP") && recognised { Flow::Established } else { Flow::Unknown }
 }
 
-/// Suricata's priority: 1 is the worst; rule sets use 4 and more for information; 0 is none at all.
-fn priority_severity(priority: Option<i64>) -> Severity {
-    match priority {
-        Some(1) => Severity::High,
-        Some(2) => Severity::Medium,
-        Some(3) => Severity::Low,
-        Some(4..) => Severity::Info,
-        _ => Severity::Unknown,
-    }
-}
-
 /// The rule author's own rating, in the words of the Emerging Threats rule sets. It wins over the priority, which is only that of the rule's class.
-fn rule_severity(metadata: &Metadata<'_>) -> Option<Severity> {
-    match metadata.signature_severity.first()?.to_ascii_lowercase().as_str() {
+fn rule_severity(ratings: &Lenient<Vec<Cow<'_, str>>>) -> Option<Severity> {
+    match ratings.as_ref()?.first()?.to_ascii_lowercase().as_str() {
         "critical" => Some(Severity::Critical),
         "major" | "high" => Some(Severity::High),
         "minor" | "medium" => Some(Severity::Medium),
@@ -314,11 +244,15 @@ fn rule_severity(metadata: &Metadata<'_>) -> Option<Severity> {
     }
 }
 
-/// Reads `2026-11-22T11:10:07.246230+0000`, any zone; cut to microseconds. An impossible stamp is none.
-fn stamp(text: &str) -> Option<Timestamp> {
-    let time = text.parse::<Timestamp>().ok()?;
-    let time = Timestamp::from_microsecond(time.as_microsecond()).ok()?;
-    (time.as_second() >= EARLIEST_STAMP_SECOND).then_some(time)
+/// The rule's metadata as words for policies: MITRE's ids and the rule set's own tags as they are (`T1190`), all else as `key:value`.
+fn tags(metadata: &Metadata<'_>) -> Vec<String> {
+    let told = metadata.iter().filter(|(key, _)| !NO_TAGS.contains(&key.as_ref()));
+    let pairs = told.flat_map(|(key, values)| values.as_ref().into_iter().flatten().map(move |value| (key, value)));
+    let words = pairs.map(|(key, value)| {
+        let is_word = key == "tag" || (key.starts_with("mitre_") && key.ends_with("_id"));
+        if is_word { value.clone().into_owned() } else { format!("{key}:{value}") }
+    });
+    words.take(MAX_TAGS).collect()
 }
 
 #[cfg(test)]
@@ -329,7 +263,7 @@ mod tests {
 
     fn alert(line: &str) -> AlertEvent {
         match parse(line.as_bytes()) {
-            Verdict::Alert(alert) => *alert,
+            Verdict::Alerts(mut found) => found.remove(0).event,
             other => panic!("{other:?} for {line}"),
         }
     }
@@ -374,6 +308,13 @@ mod tests {
     }
 
     #[test]
+    fn the_rules_metadata_are_tags() {
+        let metadata = r#","metadata":{"attack_target":["Server","Client"],"created_at":["2019_01_01"],"mitre_technique_id":["T1190"],"mtd_action":["drain"],"odd":7,"tag":["Exploit"]}"#;
+        assert_eq!(alert(&line("", metadata)).tags, ["attack_target:Server", "attack_target:Client", "T1190", "mtd_action:drain", "Exploit"]);
+        assert_eq!(alert(&line("", "")).tags, Vec::<String>::new());
+    }
+
+    #[test]
     fn the_alert_and_the_drop_of_one_packet_are_one_and_it_says_dropped() {
         assert_eq!(alert(&line("", r#","action":"blocked""#)).action, Some(Action::Drop));
         let drop = br#"{"timestamp":"2026-11-22T11:10:07.246230+0000","event_type":"drop","alert":{"action":"blocked","gid":1,"signature_id":7}}"#;
@@ -401,7 +342,7 @@ mod tests {
             bytes.extend_from_slice(raw);
             bytes.extend_from_slice(b"\"}}");
             match parse(&bytes) {
-                Verdict::Alert(alert) => assert_eq!(alert.message, message),
+                Verdict::Alerts(found) => assert_eq!(found[0].event.message, message),
                 other => panic!("{other:?} for {raw:?}"),
             }
         }
@@ -427,7 +368,7 @@ mod tests {
             r#"{"event_type":"alert","alert":{}}"#,
             r#"{"event_type":"alert","event_type":"flow","alert":{"signature_id":1}}"#,
         ] {
-            assert_eq!(parse(bad.as_bytes()), Verdict::Reject, "{bad}");
+            assert_eq!(parse(bad.as_bytes()), REJECT, "{bad}");
         }
     }
 
@@ -457,7 +398,7 @@ mod tests {
         #[test]
         fn the_search_never_decides_otherwise_than_the_parser(key in "(event_type|x)", gap in "( |)", kind in "(alert|flow|al\\\\u0065rt)", tail in "(,\"y\":\\{\"event_type\":\"(alert|flow)\"\\}|)") {
             let text = format!(r#"{{"{key}":{gap}"{kind}"{tail},"alert":{{"signature_id":1}}}}"#);
-            let typed = serde_json::from_str::<Record<'_>>(&text).map_or(Verdict::Reject, Record::judge);
+            let typed = serde_json::from_str::<Record<'_>>(&text).map_or(REJECT, |record| record.judge(text.len()));
             prop_assert_eq!(parse(text.as_bytes()), typed);
         }
     }

@@ -17,6 +17,11 @@ const TOO_OLD_FOR_RECENT: Duration = Duration::from_secs(600);
 const MAX_MESSAGE_CHARS: usize = 256;
 const MAX_CLASSIFICATION_CHARS: usize = 128;
 const MAX_PROTO_CHARS: usize = 32;
+const MAX_TAGS: usize = 16;
+const MAX_TAG_CHARS: usize = 64;
+
+/// What stands in the place of one engine, rule or far end where there are several.
+const SEVERAL: &str = "-";
 
 /// When and how a record was read.
 #[derive(Clone, Copy, Debug)]
@@ -46,33 +51,36 @@ pub struct Told {
     pub(super) subject: String,
     /// The flow of all its events.
     pub(super) flow: Flow,
+    /// Whether the slot holds several far ends.
+    pub(super) is_overflow: bool,
 }
 
 impl Told {
     /// A series of its own.
     pub(super) fn alone(event: &AlertEvent) -> Self {
-        let subject = event.subject().map_or_else(|| "-".to_owned(), |ip| ip.to_string());
-        Self { rule_id: Some(event.rule_id()), subject, flow: event.flow }
+        let subject = event.subject().map_or_else(|| SEVERAL.to_owned(), |ip| ip.to_string());
+        Self { rule_id: Some(event.rule_id()), subject, flow: event.flow, is_overflow: false }
     }
 
     /// The overflow of the event's rule.
     pub(super) fn of_rule(event: &AlertEvent) -> Self {
         let flow = if event.flow == Flow::Established { Flow::Established } else { Flow::Unknown };
-        Self { rule_id: Some(event.rule_id()), subject: "-".to_owned(), flow }
+        Self { rule_id: Some(event.rule_id()), subject: SEVERAL.to_owned(), flow, is_overflow: true }
     }
 
-    /// Everything else. Events of all kinds together show nothing about a flow.
+    /// Everything else, of every engine: one series for ever. Its flow is told apart from its name, by [`next`].
     pub(super) fn rest() -> Self {
-        Self { rule_id: None, subject: "-".to_owned(), flow: Flow::Unknown }
+        Self { rule_id: None, subject: SEVERAL.to_owned(), flow: Flow::Unknown, is_overflow: true }
     }
 
     fn rule_word(&self) -> &str {
-        self.rule_id.as_deref().unwrap_or("-")
+        self.rule_id.as_deref().unwrap_or(SEVERAL)
     }
 
     /// 16 hex digits of engine, rule, subject and flow.
     pub(super) fn series(&self, engine: &str) -> String {
         let mut hash = Sha256::new();
+        let engine = if self.rule_id.is_some() { engine } else { SEVERAL };
         for part in [engine, self.rule_word(), &self.subject, flow_word(self.flow)] {
             hash.update(part.as_bytes());
             hash.update([0]);
@@ -105,12 +113,15 @@ pub(super) fn first(node: &str, told: &Told, event: &AlertEvent, seq: i64, readi
         classification: None,
         severity: event.severity,
         severity_native: None,
+        tags: Vec::new(),
         action: None,
         proto: None,
         source: None,
         destinations: Vec::new(),
+        more_destinations: false,
         subject: told.subject.clone(),
-        flow: told.flow,
+        distinct_subjects: None,
+        flow: if told.rule_id.is_none() { weakest(event.flow, Flow::Established) } else { told.flow },
         first_seen: date.clone(),
         last_seen: date,
         sensor_time: None,
@@ -131,8 +142,19 @@ pub(super) fn next(spec: &mut HostAlertSpec, told: &Told, event: &AlertEvent, re
     let last = if reading.live { date } else { date.max(spec.last_seen.0) };
     shift_recent(spec, last);
     spec.last_seen = MicroTime(last);
+    if told.rule_id.is_none() {
+        spec.flow = weakest(event.flow, spec.flow);
+        if spec.engine != event.engine {
+            SEVERAL.clone_into(&mut spec.engine);
+        }
+    }
     describe(spec, told, event);
     count_recent(spec, event, reading);
+}
+
+/// Established only if all are.
+fn weakest(one: Flow, other: Flow) -> Flow {
+    if one == Flow::Established && other == Flow::Established { Flow::Established } else { Flow::Unknown }
 }
 
 /// What is told of the last event.
@@ -143,21 +165,23 @@ fn describe(spec: &mut HostAlertSpec, told: &Told, event: &AlertEvent) {
         spec.rev = event.rev;
         spec.message = printable(&event.message, MAX_MESSAGE_CHARS);
         spec.classification = event.classification.as_deref().map(|text| printable(text, MAX_CLASSIFICATION_CHARS));
+        let tags = event.tags.iter().map(|tag| printable(tag, MAX_TAG_CHARS)).filter(|tag| !tag.is_empty());
+        spec.tags = tags.take(MAX_TAGS).collect();
     } else {
         spec.message = "Alerts of more rules than there are slots for".to_owned();
     }
-    let several = told.subject == "-";
-    spec.severity = if several { spec.severity.max(event.severity) } else { event.severity };
+    spec.severity = if told.is_overflow { spec.severity.max(event.severity) } else { event.severity };
     spec.severity_native = event.severity_native;
     spec.action = event.action.map(|action| action.as_str().to_owned());
     spec.proto = event.proto.as_deref().map(|text| printable(text, MAX_PROTO_CHARS));
     spec.source = event.source.map(endpoint);
     spec.sensor_time = event.time.map(MicroTime);
     if let Some(destination) = event.destination.map(endpoint) {
-        spec.destinations.retain(|known| *known != destination);
+        spec.destinations.retain(|known| known.ip != destination.ip);
         spec.destinations.push(destination);
         let surplus = spec.destinations.len().saturating_sub(DESTINATIONS);
         spec.destinations.drain(..surplus);
+        spec.more_destinations |= surplus > 0;
     }
 }
 
@@ -211,14 +235,15 @@ fn printable(text: &str, max_chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::parse::stamp::Stamps;
     use crate::alert::parse::{Format, Verdict};
 
     fn event(stamp: &str) -> AlertEvent {
         let line = format!(
             r#"{{"timestamp":"{stamp}","event_type":"alert","src_ip":"203.0.113.7","dest_ip":"10.0.0.1","alert":{{"gid":1,"signature_id":7,"severity":1}}}}"#
         );
-        match Format::SuricataEve.parse(line.as_bytes()) {
-            Verdict::Alert(alert) => *alert,
+        match Format::SuricataEve.parse(line.as_bytes(), &Stamps::utc(Timestamp::UNIX_EPOCH)) {
+            Verdict::Alerts(mut found) => found.remove(0).event,
             other => panic!("{other:?}"),
         }
     }
@@ -287,16 +312,48 @@ mod tests {
     }
 
     #[test]
-    fn the_four_latest_destinations_are_kept() {
+    fn the_four_latest_destinations_are_kept_and_it_is_said_that_there_were_more() {
         let reading = Reading { at: at("2026-11-22T12:00:00Z"), live: true };
         let mut event = event("");
         let (told, mut spec) = started(&event, reading);
-        for last in [2, 3, 4, 5, 2] {
-            event.destination = Some(Peer { ip: format!("10.0.0.{last}").parse().unwrap(), port: None });
-            next(&mut spec, &told, &event, reading);
+        let mut send = |spec: &mut HostAlertSpec, last: u8, port: u16| {
+            event.destination = Some(Peer { ip: format!("10.0.0.{last}").parse().unwrap(), port: Some(port) });
+            next(spec, &told, &event, reading);
+        };
+        for (last, port) in [(2, 80), (3, 80), (4, 80), (2, 443)] {
+            send(&mut spec, last, port);
         }
-        let ips: Vec<&str> = spec.destinations.iter().map(|end| end.ip.as_str()).collect();
-        assert_eq!(ips, ["10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.2"]);
+        assert!(!spec.more_destinations, "four addresses, one of them with two ports");
+        send(&mut spec, 5, 80);
+        assert!(spec.more_destinations);
+        let ends: Vec<(&str, Option<u16>)> = spec.destinations.iter().map(|end| (end.ip.as_str(), end.port)).collect();
+        assert_eq!(ends, [("10.0.0.3", Some(80)), ("10.0.0.4", Some(80)), ("10.0.0.2", Some(443)), ("10.0.0.5", Some(80))]);
+    }
+
+    #[test]
+    fn everything_else_is_established_only_while_all_of_it_is() {
+        let reading = Reading { at: at("2026-11-22T12:00:00Z"), live: true };
+        let mut event = event("");
+        event.flow = Flow::Established;
+        let told = Told::rest();
+        let mut spec = first("n1", &told, &event, 1, reading);
+        next(&mut spec, &told, &event, reading);
+        assert_eq!((spec.flow, spec.engine.as_str()), (Flow::Established, "suricata"));
+        event.flow = Flow::OneWay;
+        next(&mut spec, &told, &event, reading);
+        event.flow = Flow::Established;
+        event.engine = "snort";
+        next(&mut spec, &told, &event, reading);
+        assert_eq!((spec.flow, spec.engine.as_str(), spec.count), (Flow::Unknown, "-", 4));
+        assert_eq!(told.series("suricata"), told.series("snort"));
+    }
+
+    #[test]
+    fn tags_are_escaped_and_bounded() {
+        let mut event = event("");
+        event.tags = (0..40).map(|number| format!("tag-{number}\u{1b}")).chain([String::new()]).collect();
+        let (_, spec) = started(&event, Reading { at: at("2026-11-22T12:00:00Z"), live: true });
+        assert_eq!((spec.tags.len(), spec.tags[0].as_str()), (16, "tag-0\\u{1b}"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::SILENCE;
+use super::distinct::Distinct;
 use super::pace::{NodePace, Pace};
 use super::record::{self, Reading, Told};
 use crate::alert::event::AlertEvent;
@@ -59,12 +60,17 @@ pub struct SavedSlot {
     pub touched: u64,
     /// What its object says; `seq` and `count` are in it.
     pub alert: HostAlertSpec,
+    /// The far ends of an overflow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subjects: Option<Distinct>,
 }
 
 /// All slots of a node.
 #[derive(Debug)]
 pub struct Slots {
     node: String,
+    /// How many sources share the slots.
+    sources: usize,
     slots: Vec<Slot>,
     /// Events so far: the order of events, which stands in for time where slots change hands.
     touched: u64,
@@ -80,6 +86,7 @@ struct Slot {
     /// The `seq` up to which the API server has accepted, or refused for good.
     accepted: i64,
     pace: Pace,
+    subjects: Option<Distinct>,
     /// An event waits for this slot's delivery.
     urgent: bool,
 }
@@ -93,28 +100,39 @@ struct Holder {
 }
 
 impl Slot {
+    /// Counts the event's far end. Where the object has the event already, only the memory of it is renewed.
+    fn count_subject(&mut self, event: &AlertEvent, recognised: bool) {
+        let subjects = self.subjects.get_or_insert_default();
+        subjects.add(event.subject());
+        if let Some(alert) = self.alert.as_mut().filter(|_| !recognised) {
+            // After a restart without a checkpoint, the object remembers more than the set.
+            alert.distinct_subjects = alert.distinct_subjects.max(Some(subjects.estimate()));
+        }
+    }
+
     fn is_dirty(&self) -> bool {
         self.alert.as_ref().is_some_and(|alert| alert.seq > self.accepted)
     }
 }
 
 impl Slots {
-    /// Empty slots of this node.
+    /// Empty slots of this node, shared by so many sources.
     #[must_use]
-    pub fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), slots: (0..SLOTS).map(|_| Slot::default()).collect(), touched: 0, pace: NodePace::full() }
+    pub fn new(node: &str, sources: usize) -> Self {
+        Self { node: node.to_owned(), sources: sources.max(1), slots: (0..SLOTS).map(|_| Slot::default()).collect(), touched: 0, pace: NodePace::full() }
     }
 
     /// Slots as they were when `saved` was written, with what the API server has (`known`), which may be newer. With no checkpoint, the objects say who holds the slots.
     #[must_use]
-    pub fn restore(node: &str, saved: Option<Vec<SavedSlot>>, known: Vec<(usize, HostAlertSpec)>) -> Self {
-        let mut slots = Self::new(node);
+    pub fn restore(node: &str, sources: usize, saved: Option<Vec<SavedSlot>>, known: Vec<(usize, HostAlertSpec)>) -> Self {
+        let mut slots = Self::new(node, sources);
         let had_checkpoint = saved.is_some();
-        for SavedSlot { slot: index, series, severity, established, stamp, touched, alert } in saved.unwrap_or_default() {
+        for SavedSlot { slot: index, series, severity, established, stamp, touched, alert, subjects } in saved.unwrap_or_default() {
             slots.touched = slots.touched.max(touched);
             if let Some(slot) = slots.slots.get_mut(index) {
                 slot.accepted = alert.seq;
                 slot.alert = Some(alert);
+                slot.subjects = subjects;
                 slot.holder = Some(Holder { series, rank: (severity, established), stamp, touched });
             }
         }
@@ -146,9 +164,9 @@ impl Slots {
         }
     }
 
-    /// Takes one event. `included` says of a slot whether its object has this event already, from before a restart.
-    pub fn apply(&mut self, event: &AlertEvent, reading: Reading, included: impl Fn(usize) -> bool) -> Outcome {
-        let (index, told) = self.place(event);
+    /// Takes one event of a source. `included` says of a slot whether its object has this event already, from before a restart.
+    pub fn apply(&mut self, source: usize, event: &AlertEvent, reading: Reading, included: impl Fn(usize) -> bool) -> Outcome {
+        let (index, told) = self.place(source, event);
         let series = told.series(event.engine);
         let Some(slot) = self.slots.get_mut(index) else { return Outcome::Held(index) };
         let recognised = included(index);
@@ -169,39 +187,45 @@ impl Slots {
                     let seq = other.as_ref().map_or(1, |alert| alert.seq + 1);
                     *other = Some(record::first(&self.node, &told, event, seq, reading));
                     slot.pace.restart();
+                    slot.subjects = None;
                 }
             }
+        }
+        if told.is_overflow {
+            slot.count_subject(event, recognised);
         }
         self.touched += 1;
         slot.holder = Some(Holder { series, rank: rank(event), stamp: event.time, touched: self.touched });
         if recognised { Outcome::Recognised(index) } else { Outcome::Counted(index) }
     }
 
-    /// The slot for an event, by the records so far.
-    fn place(&self, event: &AlertEvent) -> (usize, Told) {
+    /// The slot for an event of a source, by that source's records so far.
+    fn place(&self, source: usize, event: &AlertEvent) -> (usize, Told) {
         for (range, told) in [(SERIES, Told::alone(event)), (BY_RULE, Told::of_rule(event))] {
-            if let Some(index) = self.held_by(range.clone(), &told.series(event.engine)).or_else(|| self.room(range, event)) {
+            let share = Share { range, source: source % self.sources };
+            if let Some(index) = self.held_by(&share, &told.series(event.engine)).or_else(|| self.room(&share, event)) {
                 return (index, told);
             }
         }
         (REST, Told::rest())
     }
 
-    fn holders(&self, range: Range<usize>) -> impl Iterator<Item = (usize, Option<&Holder>)> {
-        let length = range.len();
-        self.slots.iter().enumerate().skip(range.start).take(length).map(|(index, slot)| (index, slot.holder.as_ref()))
+    fn holders(&self, share: &Share) -> impl Iterator<Item = (usize, Option<&Holder>)> {
+        let Share { range, source } = share;
+        let slots = self.slots.iter().enumerate().take(range.end).skip(range.start + source).step_by(self.sources);
+        slots.map(|(index, slot)| (index, slot.holder.as_ref()))
     }
 
-    fn held_by(&self, range: Range<usize>, series: &str) -> Option<usize> {
-        self.holders(range).find(|(_, holder)| holder.is_some_and(|holder| holder.series == series)).map(|(index, _)| index)
+    fn held_by(&self, share: &Share, series: &str) -> Option<usize> {
+        self.holders(share).find(|(_, holder)| holder.is_some_and(|holder| holder.series == series)).map(|(index, _)| index)
     }
 
     /// A slot that a new series may have: a free one, that of the longest silent series, or that of the lowest rank below the event's.
-    fn room(&self, range: Range<usize>, event: &AlertEvent) -> Option<usize> {
-        if let Some((free, _)) = self.holders(range.clone()).find(|(_, holder)| holder.is_none()) {
+    fn room(&self, share: &Share, event: &AlertEvent) -> Option<usize> {
+        if let Some((free, _)) = self.holders(share).find(|(_, holder)| holder.is_none()) {
             return Some(free);
         }
-        let held = || self.holders(range.clone()).filter_map(|(index, holder)| Some((index, holder?)));
+        let held = || self.holders(share).filter_map(|(index, holder)| Some((index, holder?)));
         let silent = held().filter(|(_, holder)| is_silent(holder.stamp, event.time)).min_by_key(|(_, holder)| holder.touched);
         let lowest = || held().filter(|(_, holder)| holder.rank < rank(event)).min_by_key(|(_, holder)| (holder.rank, holder.touched));
         silent.or_else(lowest).map(|(index, _)| index)
@@ -258,7 +282,7 @@ impl Slots {
     pub fn save(&self) -> Vec<SavedSlot> {
         let saved = self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let (Holder { series, rank, stamp, touched }, alert) = (slot.holder.clone()?, slot.alert.clone()?);
-            Some(SavedSlot { slot: index, series, severity: rank.0, established: rank.1, stamp, touched, alert })
+            Some(SavedSlot { slot: index, series, severity: rank.0, established: rank.1, stamp, touched, alert, subjects: slot.subjects.clone() })
         });
         saved.collect()
     }
@@ -277,6 +301,12 @@ impl Slots {
     }
 }
 
+/// One source's slots of a kind.
+struct Share {
+    range: Range<usize>,
+    source: usize,
+}
+
 fn rank(event: &AlertEvent) -> (Severity, bool) {
     (event.severity, event.flow == Flow::Established)
 }
@@ -289,6 +319,7 @@ fn is_silent(last: Option<Timestamp>, now: Option<Timestamp>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alert::parse::stamp::Stamps;
     use crate::alert::parse::{Format, Verdict};
 
     fn at(second: i64) -> Timestamp {
@@ -300,14 +331,14 @@ mod tests {
         let ip = std::net::Ipv4Addr::from_bits(0x0a00_0000 + source);
         let line =
             format!(r#"{{"timestamp":"{}","event_type":"alert","src_ip":"{ip}","alert":{{"gid":1,"signature_id":{sid},"severity":{priority}}}}}"#, at(second));
-        match Format::SuricataEve.parse(line.as_bytes()) {
-            Verdict::Alert(alert) => *alert,
+        match Format::SuricataEve.parse(line.as_bytes(), &Stamps::utc(Timestamp::UNIX_EPOCH)) {
+            Verdict::Alerts(mut found) => found.remove(0).event,
             other => panic!("{other:?}"),
         }
     }
 
     fn apply(slots: &mut Slots, event: &AlertEvent) -> Outcome {
-        slots.apply(event, Reading { at: event.time.unwrap(), live: true }, |_| false)
+        slots.apply(0, event, Reading { at: event.time.unwrap(), live: true }, |_| false)
     }
 
     /// Applies, and delivers whatever stands in the way.
@@ -322,7 +353,7 @@ mod tests {
     }
 
     fn full(priority: i64) -> Slots {
-        let mut slots = Slots::new("n1");
+        let mut slots = Slots::new("n1", 1);
         for source in 0..48 {
             assert_eq!(apply(&mut slots, &event(1, source, priority, 0)), Outcome::Counted(source as usize));
         }
@@ -351,6 +382,52 @@ mod tests {
         let (by_rule, rest) = (spec(&slots, 0x30), spec(&slots, 0x3f));
         assert_eq!((by_rule.rule_id.as_str(), by_rule.subject.as_str(), by_rule.flow, by_rule.count), ("1:100", "-", Flow::Unknown, 2));
         assert_eq!((rest.rule_id.as_str(), rest.sid, rest.flow), ("-", None, Flow::Unknown));
+        assert_eq!((spec(&slots, 0).distinct_subjects, by_rule.distinct_subjects, rest.distinct_subjects), (None, Some(2), Some(1)));
+    }
+
+    #[test]
+    fn the_estimate_of_far_ends_survives_a_restart_and_begins_anew_with_a_series() {
+        let mut slots = full(1);
+        for source in 1000..1100 {
+            force(&mut slots, &event(1, source, 1, 1));
+        }
+        let estimate = spec(&slots, 0x30).distinct_subjects.unwrap();
+        assert!((90..=110).contains(&estimate), "{estimate}");
+        let mut again = Slots::restore("n1", 1, Some(slots.save()), Vec::new());
+        force(&mut again, &event(1, 1000, 1, 1));
+        assert_eq!(spec(&again, 0x30).distinct_subjects, Some(estimate));
+        let mut from_object = Slots::restore("n1", 1, None, vec![(0x30, spec(&slots, 0x30))]);
+        for source in 0..48 {
+            force(&mut from_object, &event(9, source, 1, 1));
+        }
+        force(&mut from_object, &event(1, 2000, 1, 1));
+        assert_eq!(spec(&from_object, 0x30).distinct_subjects, Some(estimate), "what the object says is not taken back");
+        // 48 take the places of silent series, 14 free ones, and one that of the silent overflow.
+        for rule in 200..263 {
+            force(&mut again, &event(rule, 3000, 1, 700));
+        }
+        assert_eq!(spec(&again, 0x30).distinct_subjects, Some(1), "another rule has the slot");
+    }
+
+    #[test]
+    fn several_sources_have_slots_of_their_own_and_share_the_last() {
+        let mut slots = Slots::new("n1", 2);
+        let apply = |slots: &mut Slots, source: usize, event: &AlertEvent| slots.apply(source, event, Reading { at: at(0), live: true }, |_| false);
+        for source in 0..24 {
+            let event = event(1, source, 1, 0);
+            assert_eq!(apply(&mut slots, 0, &event), Outcome::Counted(2 * source as usize));
+            assert_eq!(apply(&mut slots, 1, &event), Outcome::Counted(2 * source as usize + 1));
+        }
+        for rule in 0..8 {
+            assert_eq!(apply(&mut slots, 0, &event(100 + rule, 1000, 1, 0)), Outcome::Counted(0x30 + 2 * rule as usize));
+        }
+        for rule in 0..7 {
+            assert_eq!(apply(&mut slots, 1, &event(100 + rule, 1000, 1, 0)), Outcome::Counted(0x31 + 2 * rule as usize));
+        }
+        for source in [0, 1] {
+            assert_eq!(apply(&mut slots, source, &event(200, 1000, 1, 0)), Outcome::Counted(0x3f));
+        }
+        assert_eq!(spec(&slots, 0x3f).count, 2);
     }
 
     #[test]
@@ -385,7 +462,7 @@ mod tests {
 
     #[test]
     fn seq_never_runs_a_million_ahead_of_what_was_accepted() {
-        let mut slots = Slots::new("n1");
+        let mut slots = Slots::new("n1", 1);
         let event = event(1, 1, 1, 0);
         for _ in 0..MAX_SEQ_RISE {
             assert_eq!(apply(&mut slots, &event), Outcome::Counted(0));
@@ -404,7 +481,7 @@ mod tests {
 
     #[test]
     fn the_worst_is_written_first_and_none_before_its_time() {
-        let mut slots = Slots::new("n1");
+        let mut slots = Slots::new("n1", 1);
         force(&mut slots, &event(1, 1, 3, 0));
         force(&mut slots, &event(1, 2, 1, 0));
         let now = Duration::from_secs(5);
@@ -423,7 +500,7 @@ mod tests {
         force(&mut slots, &event(1, 5, 2, 30));
         let saved = slots.save();
         let after: Vec<AlertEvent> = (0..40).map(|number| event(number % 7, 600 + number as u32 % 5, 1 + number % 3, 30 + 20 * number)).collect();
-        let mut again = Slots::restore("n1", Some(saved), Vec::new());
+        let mut again = Slots::restore("n1", 1, Some(saved), Vec::new());
         for event in &after {
             assert_eq!(force(&mut slots, event), force(&mut again, event));
         }
@@ -431,10 +508,10 @@ mod tests {
 
     #[test]
     fn without_a_checkpoint_the_objects_say_who_holds_the_slots() {
-        let mut slots = Slots::new("n1");
+        let mut slots = Slots::new("n1", 1);
         force(&mut slots, &event(1, 1, 1, 0));
         let object = spec(&slots, 0);
-        let mut again = Slots::restore("n1", None, vec![(5, object)]);
+        let mut again = Slots::restore("n1", 1, None, vec![(5, object)]);
         assert_eq!(apply(&mut again, &event(1, 1, 1, 9)), Outcome::Counted(5));
         assert_eq!((spec(&again, 5).seq, spec(&again, 5).count), (2, 2));
     }
