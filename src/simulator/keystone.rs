@@ -131,7 +131,9 @@ fn give_token(core: &mut Core, ask: &Ask, login: &Login) -> Reply {
         token.insert("project".into(), json!({"domain": domain, "id": project_id.simple().to_string(), "name": project}));
         token.insert("is_domain".into(), json!(false));
         token.insert("roles".into(), json!(roles));
-        token.insert("catalog".into(), catalog(core, &ask.base()));
+        let public = core.cloud.settings.public_url.as_ref().map(|url| url.trim_end_matches('/').to_owned());
+        let catalog = catalog(core, &public.unwrap_or_else(|| ask.base()));
+        token.insert("catalog".into(), catalog);
     }
     let project = login.project.map(|_| project_id);
     core.tokens.0.retain(|_, token| token.expires > core.now);

@@ -48,6 +48,8 @@ pub struct Settings {
     pub max_microversion: Microversion,
     /// Most rows in one page.
     pub max_limit: usize,
+    /// What the addresses of the catalog begin with, such as `https://cloud.example`: what callers are to use. Absent: the address that was asked.
+    pub public_url: Option<String>,
     /// What links in lists begin with, such as `http://elsewhere:1/compute`: a Nova behind a proxy that it does not know. Absent: the address that was asked.
     pub link_prefix: Option<String>,
     /// A server that its owner deletes is only soft-deleted, as with `reclaim_instance_interval`.
@@ -91,6 +93,7 @@ impl Default for Settings {
             min_microversion: Microversion::FIRST,
             max_microversion: Microversion(104),
             max_limit: 1000,
+            public_url: None,
             link_prefix: None,
             soft_delete: false,
             max_concurrent_live_migrations: 1,

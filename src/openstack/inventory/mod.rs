@@ -187,6 +187,13 @@ impl Inventory {
         }
     }
 
+    /// A watched host at which every look has failed for longer than a view may be old, with the last failure: its servers are not known, whatever the list of services shows.
+    #[must_use]
+    pub fn unseen_host(&self, now: Timestamp) -> Option<(HostName, PollError)> {
+        let patience = SignedDuration::try_from(self.0.settings.stale_after).unwrap_or(SignedDuration::MAX);
+        self.with(|state| state.unseen(now, patience))
+    }
+
     /// The last failure of the list of services; absent when the last one was good.
     #[must_use]
     pub fn last_error(&self) -> Option<PollError> {

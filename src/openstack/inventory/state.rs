@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::super::nova::NewestRows;
 use super::{Addresses, PollError, Progress, Services};
 use crate::inventory::{HostName, HostView, RowStatus, ServerId};
@@ -23,6 +25,8 @@ pub(super) struct State {
 struct Watched {
     view: Option<Arc<HostView>>,
     error: Option<PollError>,
+    /// When the looks that failed began to, if the last one did.
+    failing_since: Option<Timestamp>,
     rows: NewestRows,
     counters: BTreeMap<(ServerId, u64), Counter>,
 }
@@ -75,13 +79,22 @@ impl State {
             watched.view = Some(Arc::new(view));
             watched.rows = rows;
             watched.error = None;
+            watched.failing_since = None;
         }
     }
 
     pub(super) fn keep_error(&mut self, host: &HostName, error: PollError) {
         if let Some(watched) = self.hosts.get_mut(host) {
+            watched.failing_since.get_or_insert(error.at);
             watched.error = Some(error);
         }
+    }
+
+    /// The watched host that could not be looked at for the longest time, when that is longer than `patience`.
+    pub(super) fn unseen(&self, now: Timestamp, patience: SignedDuration) -> Option<(HostName, PollError)> {
+        let unseen = self.hosts.iter().filter_map(|(host, watched)| Some((watched.failing_since?, host, watched.error.as_ref()?)));
+        let (since, host, error) = unseen.min_by_key(|(since, host, _)| (*since, *host))?;
+        (now.duration_since(since) > patience).then(|| (host.clone(), error.clone()))
     }
 
     /// The running migrations whose counters are due, those that waited longest first, at most so many.

@@ -214,3 +214,20 @@ async fn a_new_host_and_a_refresh_start_a_tick_at_once() {
         () = drive => {}
     }
 }
+
+#[tokio::test]
+async fn a_host_at_which_every_look_fails_is_unseen_after_a_while_and_seen_at_the_first_that_does_not() {
+    let bench = Bench::with(Settings { stale_after: Duration::from_secs(2), ..Settings::default() }).await;
+    bench.inventory.watch_host(&h1());
+    bench.world.set(|shown| shown.servers_fail = true);
+    for _ in 0..3 {
+        bench.tick().await;
+        assert_eq!(bench.inventory.unseen_host(bench.clock.now()).map(|(host, _)| host), None, "two seconds are allowed");
+    }
+    bench.tick().await;
+    let (host, error) = bench.inventory.unseen_host(bench.clock.now()).unwrap();
+    assert_eq!((host, error.fault.kind()), (h1(), FaultKind::Forbidden));
+    bench.world.set(|shown| shown.servers_fail = false);
+    bench.tick().await;
+    assert!(bench.inventory.unseen_host(bench.clock.now()).is_none());
+}

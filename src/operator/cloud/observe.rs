@@ -43,6 +43,8 @@ pub(super) struct Seen {
     pub(super) live: Option<Arc<LiveCloud>>,
     pub(super) problem: Option<Problem>,
     pub(super) fresh: bool,
+    /// A host at work that could not be looked at for too long, and why.
+    pub(super) unseen: Option<String>,
     /// Hosts out of service in the sense of the budget, and the limit.
     pub(super) budget: Option<(usize, u32)>,
     /// Hosts on which a policy that acts held a short while ago.
@@ -75,7 +77,7 @@ pub(super) async fn observe(context: &Arc<Context>, cloud: &OpenStackCloud) -> S
     match connected {
         Err(problem) => {
             context.set_cloud(&name, Err(problem.unusable.clone()));
-            Seen { live: None, problem: Some(problem), fresh: false, budget: None, alerting: 0 }
+            Seen { live: None, problem: Some(problem), fresh: false, unseen: None, budget: None, alerting: 0 }
         }
         Ok(live) => {
             let fresh = live.inventory.freshness(context.clock.now()) == Freshness::Fresh;
@@ -87,7 +89,8 @@ pub(super) async fn observe(context: &Arc<Context>, cloud: &OpenStackCloud) -> S
                 (gate::out_of_service(&facts).len(), limit)
             });
             let alerting = alerting_hosts(context, &name, context.clock.now()).len();
-            Seen { live: Some(live), problem, fresh, budget, alerting }
+            let unseen = live.inventory.unseen_host(context.clock.now()).map(|(host, error)| format!("every look at host {host} fails: {}", error.fault));
+            Seen { live: Some(live), problem, fresh, unseen, budget, alerting }
         }
     }
 }

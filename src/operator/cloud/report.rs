@@ -58,12 +58,14 @@ fn credentials(conditions: &mut Conditions, seen: &Seen) {
 
 fn inventory(conditions: &mut Conditions, cloud: &OpenStackCloud, seen: &Seen) {
     let limit = cloud.spec.inventory.stale_after.get();
-    if seen.fresh {
-        conditions.set(Kind::InventoryFresh, State::True, "Fresh", "");
-    } else {
-        let message = format!("there is no view of the cloud younger than {limit:?}: nothing is decided on an older one");
-        conditions.set(Kind::InventoryFresh, State::False, "Stale", message);
-    }
+    match &seen.unseen {
+        None if seen.fresh => conditions.set(Kind::InventoryFresh, State::True, "Fresh", ""),
+        Some(unseen) if seen.fresh => conditions.set(Kind::InventoryFresh, State::False, "HostUnseen", format!("{unseen}; nothing is decided about it")),
+        _ => {
+            let message = format!("there is no view of the cloud younger than {limit:?}: nothing is decided on an older one");
+            conditions.set(Kind::InventoryFresh, State::False, "Stale", message)
+        }
+    };
 }
 
 fn budget(conditions: &mut Conditions, seen: &Seen) {
@@ -139,7 +141,7 @@ mod tests {
     }
 
     fn seen(problem: Option<Problem>) -> Seen {
-        Seen { live: None, problem, fresh: false, budget: None, alerting: 0 }
+        Seen { live: None, problem, fresh: false, unseen: None, budget: None, alerting: 0 }
     }
 
     fn problem(needs_a_person: bool, about_credential: bool) -> Problem {
@@ -174,6 +176,13 @@ mod tests {
         assert_state(&next, Kind::CredentialsValid, State::Unknown, "Why");
         assert_state(&next, Kind::Reconciling, State::True, "Why");
         assert_state(&next, Kind::Stalled, State::False, "NotStalled");
+    }
+
+    #[test]
+    fn a_host_whose_list_fails_is_not_fresh_although_the_services_are() {
+        let next = status(&cloud(), &Seen { fresh: true, unseen: Some("every look at host h fails".into()), ..seen(None) }, Timestamp::UNIX_EPOCH);
+        assert_state(&next, Kind::InventoryFresh, State::False, "HostUnseen");
+        assert_state(&next, Kind::Ready, State::True, "Usable");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use sidestep::inventory::mark::Mark;
 use super::super::support::nova::Nova;
 use super::super::support::suricata::Suricata;
 use super::super::support::world::{POLICY, World};
-use super::{each_left_by_one_attempt, ends, figures, message, moments, release, setup};
+use super::{each_left_by_one_attempt, ends, figures, message, moments, release, row_words, runs_elsewhere, setup};
 use sidestep::api::HostAlert;
 
 const SOURCE: &str = "cmp-1";
@@ -63,6 +63,50 @@ fn complete_and_in_order(quarantine: &HostQuarantine, expected: &[TimelineEvent]
     moments.sort_by_key(|(_, micros)| *micros);
     let events: Vec<TimelineEvent> = moments.into_iter().map(|(event, _)| event).collect();
     assert_eq!(events, expected, "{unsorted}");
+}
+
+/// Twelve servers of five flavors: one paused, one shut off, one whose move fails once, one that Nova refuses.
+#[tokio::test]
+async fn twelve_servers_leave_but_for_the_one_that_nova_refuses_and_without_it_the_host_is_empty() {
+    let nova = Nova::take().await;
+    nova.steer("default", &json!({"bandwidth": 8192}));
+    let (tiny, small, medium, large, xlarge, paused, off) = tokio::join!(
+        nova.boot(SOURCE, "tiny", "active", 5),
+        nova.boot(SOURCE, "small", "active", 2),
+        nova.boot(SOURCE, "medium", "active", 1),
+        nova.boot(SOURCE, "large", "active", 1),
+        nova.boot(SOURCE, "xlarge", "active", 1),
+        nova.boot(SOURCE, "small", "paused", 1),
+        nova.boot(SOURCE, "medium", "shutoff", 1),
+    );
+    let [refused, failing, tiny @ ..] = tiny.as_slice() else { panic!("not five servers: {tiny:?}") };
+    nova.steer(&refused.to_string(), &json!({"fail": "check_destination"}));
+    nova.steer(&failing.to_string(), &json!({"fail": "pre", "times": 1}));
+    let world = World::start(setup(nova).sentinel_on(SOURCE)).await;
+    let suricata = Suricata::start(&world.eve(SOURCE));
+    suricata.attack();
+    let name = world.wait_for_quarantine_of(SOURCE, "", |_| true).await.name_any();
+
+    let blocked = ends(&world, &name, Phase::Blocked).await;
+    figures("twelve servers", &world, &blocked);
+    assert_eq!(world.nova().service(SOURCE).await.status, ServiceStatus::Disabled);
+    each_left_by_one_attempt(&world, SOURCE, &[tiny, &small, &medium, &large, &xlarge].concat(), "running").await;
+    each_left_by_one_attempt(&world, SOURCE, &paused, "paused").await;
+    runs_elsewhere(&world, SOURCE, *failing, "running");
+    assert_eq!(row_words(&world, *failing).await, ["failed", "completed"]);
+    runs_elsewhere(&world, SOURCE, off[0], "shutdown");
+    assert_eq!(row_words(&world, off[0]).await, ["confirmed"]);
+    assert_eq!(world.nova().guests()[refused], [(SOURCE.to_owned(), "running".to_owned())]);
+    let residents = blocked.status.unwrap().residents;
+    let [resident] = residents.as_slice() else { panic!("not one resident: {residents:?}") };
+    assert_eq!(resident.server, refused.to_string());
+    let words = "the test wants";
+    assert!(resident.message.contains(words) || resident.message.contains("No valid host"), "Nova's reason is missing: {}", resident.message);
+
+    world.nova().delete(&[*refused]).await;
+    let empty = ends(&world, &name, Phase::Empty).await;
+    assert_eq!(empty.status.unwrap().residents, []);
+    release(&world, &name, SOURCE).await;
 }
 
 #[tokio::test]

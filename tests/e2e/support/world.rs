@@ -203,8 +203,15 @@ impl World {
 
     /// Makes or replaces a Secret with one key.
     pub(crate) async fn create_secret_with(&self, name: &str, key: &str, value: &str) {
+        self.create_secret_of(name, &[(key, value)]).await;
+    }
+
+    /// Makes or replaces a Secret with these keys.
+    pub(crate) async fn create_secret_of(&self, name: &str, keys: &[(&str, &str)]) {
         let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
-        secret["stringData"][key] = value.into();
+        for (key, value) in keys {
+            secret["stringData"][key] = (*value).into();
+        }
         let secrets = Api::<Secret>::namespaced(self.client.clone(), NAMESPACE);
         secrets.patch(name, &PatchParams::apply("story").force(), &Patch::Apply(secret)).await.unwrap();
     }
