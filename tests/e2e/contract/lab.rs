@@ -199,7 +199,11 @@ impl Lab {
     /// The network service does not answer from now on, or answers again.
     pub(super) async fn network(&self, up: bool) {
         match &self.backend {
-            Backend::Simulator(_) => self.steer(Whose::Everybodys, if up { json!({}) } else { json!({"fail": "network"}) }).await,
+            Backend::Simulator(simulator) if up => simulator.clear_faults(),
+            Backend::Simulator(simulator) => {
+                let fault = json!({"method": "POST", "path": "/action", "answer": "500", "seconds": 3600});
+                simulator.add_fault(serde_json::from_value(fault).unwrap());
+            }
             Backend::Nova(nova) => nova.svc(if up { "start" } else { "kill" }, "network"),
         }
     }

@@ -10,6 +10,7 @@
 //! | counters are null, then zeros for 5 s, then a sample every 5 s | `timing.first_sample_ms`, `sample_ms` | libvirt driver, `live_migration_monitor_interval`; recorded on Nova 34 with QEMU |
 //! | the guest runs on the destination seconds before the row says `completed` | `timing.leave_ms` | recorded on Nova 34 with QEMU |
 //! | `completed`, and the server keeps the source, or stays MIGRATING for ever | `stay_on_source`, `record_behind` | reported of production clouds (bigstack-oss/cubecos#1440) |
+//! | moves are accepted and end in `error` within a second, while the network service answers the API and not the conductor | `network` | reported of a production cloud (bigstack-oss/cubecos#1300); a conductor here remembers for 10 min what it was answered |
 //! | a row that appears only 10 s after the POST | `row_ms` | recorded on a loaded control plane: seconds |
 //! | lost answers, pages of a proxy, 503 for a while, `max_limit` of 3, tokens that end early | `/admin/http-faults`, `/admin/tokens` | HTTP; `[api] max_limit`; Keystone's `token/expiration` |
 //! | several regions | `regions` | Keystone's catalog |
@@ -98,5 +99,5 @@ behaviours![
     states::members_of_a_group_stay_apart,
     placement::candidates_have_room_and_say_how_full_they_are,
     placement::aggregates_name_their_hosts,
-    states::without_the_network_service_moves_end_in_error_after_they_were_accepted,
+    states::without_the_network_service_a_move_is_an_error_of_the_api_and_nothing_is_asked,
 ];

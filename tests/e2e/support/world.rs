@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::ByteString;
 use k8s_openapi::api::coordination::v1 as coordination;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event;
@@ -206,12 +207,11 @@ impl World {
         self.create_secret_of(name, &[(key, value)]).await;
     }
 
-    /// Makes or replaces a Secret with these keys.
+    /// Makes or replaces a Secret with these keys and no others.
     pub(crate) async fn create_secret_of(&self, name: &str, keys: &[(&str, &str)]) {
-        let mut secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
-        for (key, value) in keys {
-            secret["stringData"][key] = (*value).into();
-        }
+        // Not stringData, of which the API server forgets who wrote what.
+        let data: BTreeMap<&str, ByteString> = keys.iter().map(|(key, value)| (*key, ByteString(value.as_bytes().to_vec()))).collect();
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data});
         let secrets = Api::<Secret>::namespaced(self.client.clone(), NAMESPACE);
         secrets.patch(name, &PatchParams::apply("story").force(), &Patch::Apply(secret)).await.unwrap();
     }
