@@ -16,7 +16,8 @@ help:
 	  'make test               all tests; make test TIERS="unit control-plane" only some tiers (unit control-plane nova sensor)' \
 	  'make bench              figures beside their targets, with optimised programs' \
 	  'make crds               writes crds/ anew from src/api' \
-	  'make servers-up         starts a control plane, a real Nova and a Suricata for you; SERVERS="kubernetes" only some' \
+	  'make release-record     keeps the kinds and admission policies of this version, which later ones are compared with' \
+  'make servers-up         starts a control plane, a real Nova and a Suricata for you; SERVERS="kubernetes" only some' \
 	  'make servers-down       stops them' \
 	  'make clean-cache        removes what all of these keep outside this folder'
 
@@ -38,6 +39,9 @@ bench:
 
 crds:
 	cargo run --locked --bin sidestep-operator -- crds
+
+release-record:
+	@tests/fixtures/released/record
 
 servers-up:
 	@tests/e2e/servers/shell up $(SERVERS)

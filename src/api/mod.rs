@@ -19,6 +19,8 @@
 
 pub mod alert;
 pub mod cloud;
+#[cfg(test)]
+mod compatibility;
 pub mod condition;
 pub mod policy;
 pub mod quarantine;

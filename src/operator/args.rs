@@ -24,6 +24,8 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Watch alerts, policies and quarantines, and act on the clouds that OpenStackCloud objects name.
     Run(RunArguments),
+    /// Let go of everything before Sidestep is removed: stop the operators, remove finalizers, and name the hosts that stay out of service. No cloud is touched.
+    Uninstall(UninstallArguments),
     /// Write the definitions of all kinds, one file per kind.
     Crds {
         /// The folder to write into.
@@ -53,6 +55,17 @@ pub(super) struct RunArguments {
     /// End at once, as a crash would, at this point. For tests of recovery.
     #[arg(long, value_enum, hide = true)]
     pub(super) crash_at: Option<super::crash::Point>,
+}
+
+/// The arguments of `uninstall`.
+#[derive(Args, Debug)]
+pub(super) struct UninstallArguments {
+    /// The operator's namespace.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub(super) namespace: String,
+    /// A kubeconfig file. Without it the service account of the pod is used; KUBECONFIG is never read.
+    #[arg(long)]
+    pub(super) kubeconfig: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ mod policies;
 mod quarantine;
 mod run;
 mod runs;
+mod uninstall;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
     let Arguments { log, command } = Arguments::parse();
     let result = match command {
         Command::Crds { output } => write_crds(&output),
+        Command::Uninstall(arguments) => init(&log).map_err(Into::into).and_then(|()| uninstall::run(&arguments)),
         Command::Run(arguments) => init(&log).map_err(Into::into).and_then(|()| run::run(&arguments)),
     };
     match result {

@@ -11,7 +11,8 @@ use kube::api::{Api, PostParams};
 use serde_json::Value;
 use sidestep::api;
 
-use super::support::control_plane::{ControlPlane, NAMESPACE, SENTINELS, chart, kinds, repository};
+use super::support::control_plane::{ControlPlane, NAMESPACE, SENTINELS, chart, helm, kinds, repository};
+use super::support::process::finish;
 
 // ---- what the API server accepts and refuses ----
 
@@ -71,6 +72,51 @@ fn every_rule_has_a_manifest_that_it_refuses() {
     let distinct: BTreeSet<&String> = messages.iter().collect();
     assert_eq!(distinct.len(), messages.len(), "two rules have the same message, so that a file cannot tell which one refused it");
     assert!(messages.len() > 10, "the rules were not found: {messages:?}");
+}
+
+/// A group in which the kinds have no rules, so that only these can be what refuses a manifest in the real one.
+const WITHOUT_RULES: &str = "without-rules.example";
+
+#[test]
+fn without_the_rule_that_it_expects_a_manifest_is_accepted() {
+    let plane = ControlPlane::shared();
+    let (mut definitions, mut messages) = (Vec::new(), Vec::new());
+    for crd in api::crds() {
+        let mut definition = serde_json::to_value(&crd).unwrap();
+        collect_rules(&definition, &mut messages);
+        drop_rules(&mut definition);
+        definition["metadata"]["name"] = format!("{}.{WITHOUT_RULES}", crd.spec.names.plural).into();
+        definition["spec"]["group"] = WITHOUT_RULES.into();
+        // The words that people type stay those of the real kinds.
+        definition["spec"]["names"]["shortNames"] = Value::Null;
+        definition["spec"]["names"]["categories"] = Value::Null;
+        definitions.push(definition.to_string());
+    }
+    let definitions = definitions.join("\n---\n");
+    plane.kubectl().apply(&definitions, &["--server-side"]).silent();
+    plane.kubectl().run_with(&["wait", "--for=condition=Established", "--timeout=60s", "-f", "-"], &definitions).ok();
+    let mut tried = 0;
+    for (name, text) in manifests("config/invalid") {
+        if messages.iter().any(|message| message == expectation(&name, &text)) {
+            for document in text.replace("sidestep.dev/v1alpha1", &format!("{WITHOUT_RULES}/v1alpha1")).split("\n---\n") {
+                let answer = plane.kubectl().apply(document, &[]);
+                assert!(answer.status.success(), "{name} is refused for another reason than its rule, which could so be deleted unnoticed: {answer}");
+            }
+            tried += 1;
+        }
+    }
+    assert!(tried >= messages.len(), "{tried} manifests for {} rules", messages.len());
+}
+
+fn drop_rules(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            fields.remove("x-kubernetes-validations");
+            fields.values_mut().for_each(drop_rules);
+        }
+        Value::Array(values) => values.iter_mut().for_each(drop_rules),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// The messages of all rules below a schema. A rule without a message would be refused in CEL's words: it counts as one that no file expects.
@@ -134,6 +180,30 @@ fn what_the_on_call_reads_fits_into_120_columns() {
 }
 
 // ---- the chart ----
+
+#[test]
+fn both_charts_pass_the_strict_lint() {
+    for chart in ["sidestep", "sidestep-crds"] {
+        finish(helm().args(["lint", "--strict"]).arg(repository("charts").join(chart))).ok();
+    }
+}
+
+#[test]
+fn the_kinds_outlive_their_chart() {
+    let rendered = kinds().silent();
+    assert_eq!(rendered.matches("annotations: {helm.sh/resource-policy: keep}").count(), api::crds().len());
+}
+
+#[test]
+fn the_policy_samples_are_off_by_default_and_accepted_when_on() {
+    let plane = ControlPlane::shared();
+    assert!(!chart(NAMESPACE, &[]).silent().contains("kind: QuarantinePolicy"));
+    assert!(chart(NAMESPACE, &["--set", "policySamples.enabled=true"]).refused().contains("name an OpenStackCloud"));
+    let samples = ["--show-only", "templates/policy-samples.yaml", "--set", "policySamples.enabled=true,policySamples.cloud=production"];
+    let samples = chart(NAMESPACE, &samples).silent();
+    assert_eq!(samples.matches("mode: Observe").count(), samples.matches("kind: QuarantinePolicy").count());
+    plane.kubectl().apply(&samples, &["--dry-run=server"]).silent();
+}
 
 #[test]
 fn the_whole_chart_is_accepted_without_a_warning() {

@@ -81,6 +81,19 @@ mod tests {
     }
 
     #[test]
+    fn a_revision_that_was_released_is_as_it_was() {
+        let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/released");
+        let folders = |folder: &Path| names(folder).into_iter().map(|name| folder.join(name)).filter(|path| path.is_dir()).collect::<Vec<_>>();
+        for revision in folders(&released).iter().flat_map(|version| folders(&version.join("admission"))) {
+            let shipped = folder().join(revision.file_name().unwrap());
+            // Older ones than the one before are not shipped any more.
+            for name in names(&revision).iter().filter(|_| shipped.exists()) {
+                assert_eq!(fs::read_to_string(revision.join(name)).unwrap(), fs::read_to_string(shipped.join(name)).unwrap(), "{}", shipped.display());
+            }
+        }
+    }
+
+    #[test]
     fn every_policy_is_bound_and_every_name_carries_the_revision() {
         let demands = demands("here").unwrap();
         assert_eq!(demands.len(), 2 * SOURCES.len());

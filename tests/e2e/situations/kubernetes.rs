@@ -1,13 +1,17 @@
 //! Situations about Kubernetes itself.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 use sidestep::api::alert::Decision;
-use sidestep::api::{HostAlert, HostQuarantine, OpenStackCloud};
+use sidestep::api::quarantine::Phase;
+use sidestep::api::{HostAlert, HostQuarantine, MigrationRun, OpenStackCloud};
 use sidestep::simulator::Settings;
 
 use crate::support::cloud::{Cloud, Simulated, active};
-use crate::support::control_plane::ControlPlane;
-use crate::support::world::{CLOUD, POLICY, World, decision_of};
+use crate::support::control_plane::{ControlPlane, NAMESPACE, SENTINELS, chart, helm, repository};
+use crate::support::process::{Finished, finish};
+use crate::support::world::{CLOUD, POLICY, Setup, World, condition_of, decision_of};
 
 /// Takes a field out of a served kind, as an older release of the kinds would lack it.
 fn take_field(plane: &ControlPlane, kind: &str, properties: &str, field: &str) {
@@ -50,4 +54,133 @@ async fn new_operator_old_crd() {
     world.wait_for_condition::<OpenStackCloud>(CLOUD, "CRDOutdated", "False").await;
     world.wait_for_condition::<OpenStackCloud>(CLOUD, "Ready", "True").await;
     world.wait_for_quarantine_of("cmp-1", "made by the alert", |quarantine| quarantine.spec.trigger.is_some()).await;
+}
+
+/// The operator's program, as the hook of the chart runs it, with the hook's own account.
+fn uninstall(world: &World) -> Finished {
+    let hook = chart(NAMESPACE, &["--show-only", "templates/uninstall-hook.yaml"]).ok();
+    let (account, job) = hook.split_once("apiVersion: batch/v1").unwrap();
+    assert!(job.contains("args: [uninstall, --namespace, sidestep-system]"), "{job}");
+    world.plane.kubectl().apply(account, &[]).ok();
+    let kubeconfig = world.plane.kubectl_as("sidestep-uninstall", None).kubeconfig;
+    let answer = finish(Command::new(env!("CARGO_BIN_EXE_sidestep-operator")).args(["uninstall", "--namespace", NAMESPACE, "--kubeconfig"]).arg(kubeconfig));
+    world.plane.kubectl().run_with(&["delete", "-f", "-"], account).ok();
+    answer
+}
+
+fn helm_ok(world: &World, arguments: &[&str]) {
+    finish(helm().args(arguments).arg("--kubeconfig").arg(world.plane.kubectl().kubeconfig)).ok();
+}
+
+#[tokio::test]
+async fn uninstall_and_install_again() {
+    let mut setup = Setup::simulated(vec![active("web-1", "cmp-1"), active("web-2", "cmp-2")]).await.without_sentinels();
+    setup.spec = json!({"budget": {"hostsOutOfService": 2, "percentOutOfService": 100}});
+    let mut world = World::start(setup).await;
+    let charts = [("sidestep-crds", "charts/sidestep-crds"), ("sidestep", "charts/sidestep")];
+    for (release, folder) in charts {
+        helm_ok(&world, &["install", release, &repository(folder).to_string_lossy(), "--namespace", NAMESPACE, "--take-ownership"]);
+    }
+    // A compromised host that is empty, and a move that is under way.
+    world.quarantine_by_hand("emptied", "cmp-1", "Enforce").await;
+    world.wait_for_phase("emptied", Phase::Empty).await;
+    world.simulator().knobs("host-cmp-2", Some(r#"{"hold": true}"#));
+    world.quarantine_by_hand("moving", "cmp-2", "Enforce").await;
+    world.until("the move is under way", async || world.simulator().has_row("running")).await;
+    let under_way = |run: &MigrationRun| run.status.as_ref().is_some_and(|status| status.attempts.len() == 1);
+    world.until("its attempt is written", async || if world.runs_of("moving").await.iter().all(under_way) { Ok(()) } else { Err(String::new()) }).await;
+
+    world.kill_operator();
+    let said = uninstall(&world).ok();
+    for part in ["cmp-1 of OpenStackCloud lab (HostQuarantine emptied)", "cmp-2 of OpenStackCloud lab (HostQuarantine moving)", "These moves go on in Nova"] {
+        assert!(said.contains(part), "{part:?} is missing in: {said}");
+    }
+    assert_eq!(world.plane.kubectl().run(&["get", "lease", "sidestep-operator", "--namespace", NAMESPACE, "--ignore-not-found"]).ok(), "");
+    // Nothing keeps anything from being deleted, and what is under way says that nobody follows it.
+    for quarantine in world.all::<HostQuarantine>().await {
+        assert_eq!(quarantine.metadata.finalizers, None, "{quarantine:?}");
+    }
+    for run in world.all::<MigrationRun>().await {
+        assert_eq!(run.metadata.finalizers, None, "{run:?}");
+    }
+    let moving = condition_of(&world.get::<HostQuarantine>("moving").await, "Stalled").unwrap();
+    assert_eq!((moving.status.as_str(), moving.reason.as_str()), ("True", "Uninstalled"), "{moving:?}");
+    for (release, _) in charts.iter().rev() {
+        helm_ok(&world, &["uninstall", release, "--namespace", NAMESPACE, "--no-hooks"]);
+    }
+    let kubectl = world.plane.kubectl();
+    kubectl.run(&["wait", "--for=delete", &format!("namespace/{SENTINELS}"), "--timeout=60s"]).ok();
+    assert!(kubectl.run(&["get", "serviceaccount", "sidestep-operator", "--namespace", NAMESPACE]).refused().contains("not found"));
+
+    // The kinds and their objects are there, and the hosts are as they were.
+    assert_eq!(world.all::<HostQuarantine>().await.len(), 2);
+    assert_eq!(world.simulator().disabled_hosts(), ["cmp-1", "cmp-2"]);
+
+    // Installed again, it goes on where it was: the move is found and not asked for twice.
+    world.plane.apply_kinds();
+    world.plane.apply_chart();
+    world.plane.wait_for_policies();
+    world.plane.kubectl_as("sidestep-operator", None);
+    world.start_operator(&[]);
+    world.wait_for_condition::<HostQuarantine>("moving", "Stalled", "False").await;
+    world.simulator().knobs("host-cmp-2", None);
+    world.wait_for_phase("moving", Phase::Empty).await;
+    world.simulator().moves_asked(2).unwrap();
+    // What is deleted then ends as it should: the cordon stays, and an Event names the host.
+    world.delete::<HostQuarantine>("moving").await;
+    world.wait_until_gone::<HostQuarantine>("moving").await;
+    assert!(world.wait_for_event("moving", "CordonKept").await.contains("cmp-2"));
+    assert_eq!(world.simulator().disabled_hosts(), ["cmp-1", "cmp-2"]);
+}
+
+#[tokio::test]
+async fn uninstall_and_install_again_by_hand() {
+    let mut world = World::start(Setup::simulated(vec![active("web-1", "cmp-1")]).await.without_sentinels()).await;
+    world.quarantine_by_hand("emptied", "cmp-1", "Enforce").await;
+    world.wait_for_phase("emptied", Phase::Empty).await;
+    // The operator went first, and the object hangs.
+    world.kill_operator();
+    world.delete::<HostQuarantine>("emptied").await;
+    assert!(world.get::<HostQuarantine>("emptied").await.metadata.finalizers.is_some());
+    let writes = world.simulator().service_writes().len();
+    // The way out, word for word as the chart prints it.
+    let notes = std::fs::read_to_string(repository("charts/sidestep/templates/NOTES.txt")).unwrap();
+    let begin = notes.find("  for object in").unwrap();
+    let script = notes.get(begin..notes.find("  done\n").unwrap() + "  done\n".len()).unwrap();
+    let mut shell = Command::new("bash");
+    shell.args(["-euc", &format!("kubectl() {{ {}; }}\n{script}", world.plane.kubectl().words())]);
+    finish(&mut shell).ok();
+    world.wait_until_gone::<HostQuarantine>("emptied").await;
+    assert_eq!(world.simulator().service_writes().len(), writes);
+    assert_eq!(world.simulator().disabled_hosts(), ["cmp-1"]);
+}
+
+#[tokio::test]
+async fn a_narrower_schema_locks_stored_objects() {
+    let world = World::start(Setup::simulated(vec![active("web-1", "cmp-1")]).await.without_sentinels()).await;
+    let kubectl = world.plane.kubectl();
+    // An earlier release would have allowed more residents and a longer reason.
+    let name = "hostquarantines.sidestep.dev";
+    let text = kubectl.run(&["get", "customresourcedefinition", name, "-o", "json"]).ok();
+    let mut definition: Value = serde_json::from_str(&text).unwrap();
+    let properties = definition.pointer_mut("/spec/versions/0/schema/openAPIV3Schema/properties").unwrap();
+    properties["spec"]["properties"]["reason"]["maxLength"] = 1024.into();
+    properties["status"]["properties"]["residents"]["maxItems"] = 64.into();
+    kubectl.run_with(&["replace", "-f", "-"], &definition.to_string()).ok();
+    let reason = "x".repeat(300);
+    let made = || {
+        let object = json!({"apiVersion": "sidestep.dev/v1alpha1", "kind": "HostQuarantine", "metadata": {"name": "stored"}, "spec": {"cloud": CLOUD, "host": "cmp-1", "reason": reason}});
+        kubectl.run_with(&["create", "--validate=strict", "-f", "-"], &object.to_string()).status.success()
+    };
+    assert!((0..100).any(|_| made()), "the wider definition is not served");
+    world.wait_for_phase("stored", Phase::Observed).await;
+    let residents: Vec<Value> = (0..40).map(|number| json!({"server": format!("00000000-0000-4000-8000-{number:012}"), "reason": "StateNotMovable"})).collect();
+    let status = json!({"status": {"residents": residents, "residentCount": 40}}).to_string();
+    kubectl.run(&["patch", "hq/stored", "--subresource=status", "--type=merge", "-p", &status]).ok();
+    world.plane.apply_kinds();
+    // The operator's status is written, and deletion ends.
+    world.change::<HostQuarantine>("stored", json!({"mode": "Enforce"})).await;
+    world.wait_for_phase("stored", Phase::Empty).await;
+    world.delete::<HostQuarantine>("stored").await;
+    world.wait_until_gone::<HostQuarantine>("stored").await;
 }

@@ -4,6 +4,7 @@
 //! whatever way: a shell that waits for the end of a pipe, whose other end only this process holds, stops it then.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -46,6 +47,16 @@ pub(crate) fn chart(namespace: &str, arguments: &[&str]) -> Finished {
 /// The manifests of the chart of the kinds.
 pub(crate) fn kinds() -> Finished {
     finish(server_script("helm/template").arg("kinds"))
+}
+
+/// `helm`, without the developer's settings.
+pub(crate) fn helm() -> Command {
+    let program = finish(&mut server_script("helm/install")).ok();
+    let mut command = Command::new(program.trim());
+    for (name, _) in env::vars().filter(|(name, _)| name.starts_with("HELM_") || name == "KUBECONFIG") {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// A running control plane.
@@ -267,6 +278,11 @@ impl Kubectl {
     /// Runs it.
     pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         finish(&mut self.command(arguments))
+    }
+
+    /// What a shell would run, for a script to have its own arguments after.
+    pub(crate) fn words(&self) -> String {
+        format!("'{}' --kubeconfig '{}' \"$@\"", self.program.display(), self.kubeconfig.display())
     }
 
     /// Runs it with `input` on its standard input.
