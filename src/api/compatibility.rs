@@ -132,6 +132,9 @@ fn no_kind_is_narrower_than_in_any_release_before() {
     assert!(found.is_empty(), "stored objects could no longer be written:\n{}", found.join("\n"));
 }
 
+/// An edit of a schema.
+type Edit = fn(&mut Value);
+
 /// A kind with one of everything, as edited.
 fn kind(edit: impl Fn(&mut Value)) -> Value {
     let mut schema = serde_json::json!({
@@ -151,7 +154,7 @@ fn kind(edit: impl Fn(&mut Value)) -> Value {
 
 #[test]
 fn each_way_to_narrow_a_schema_is_noticed_and_widening_is_not() {
-    let narrower: [(fn(&mut Value), &str); 16] = [
+    let narrower: [(Edit, &str); 16] = [
         (|s| s["properties"]["a"]["maxLength"] = 9.into(), "K.a: maxLength is lower"),
         (|s| s["properties"]["a"]["minLength"] = 3.into(), "K.a: minLength is higher"),
         (|s| s["properties"]["a"]["pattern"] = "^ab".into(), "K.a: pattern is another"),
@@ -173,7 +176,7 @@ fn each_way_to_narrow_a_schema_is_noticed_and_widening_is_not() {
     for (edit, reason) in narrower {
         assert_eq!(narrowed(&old, &kind(edit)), [reason]);
     }
-    let wider: [fn(&mut Value); 6] = [
+    let wider: [Edit; 6] = [
         |s| s["properties"]["a"]["maxLength"] = 11.into(),
         |s| drop(s["properties"]["a"].as_object_mut().unwrap().remove("pattern")),
         |s| s["properties"]["b"]["enum"] = serde_json::json!(["X", "Y", "Z"]),

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::api::condition::find;
 
-    fn object(kind: &str, spec: Value, status: Value) -> DynamicObject {
+    fn object(kind: &str, spec: &Value, status: &Value) -> DynamicObject {
         serde_json::from_value(json!({"apiVersion": "sidestep.dev/v1alpha1", "kind": kind, "metadata": {"name": "q"}, "spec": spec, "status": status})).unwrap()
     }
 
@@ -168,26 +168,26 @@ mod tests {
     #[test]
     fn what_is_under_way_is_said_to_be_followed_by_nobody_and_what_has_ended_is_left_alone() {
         let now = Timestamp::UNIX_EPOCH;
-        let draining = object("HostQuarantine", json!({}), json!({"conditions": [condition("Reconciling", "True"), condition("Cordoned", "True")]}));
+        let draining = object("HostQuarantine", &json!({}), &json!({"conditions": [condition("Reconciling", "True"), condition("Cordoned", "True")]}));
         let next = sealed(&draining, "HostQuarantine", now).unwrap();
         for (kind, status) in [(Kind::Ready, "False"), (Kind::Reconciling, "False"), (Kind::Stalled, "True"), (Kind::Cordoned, "True")] {
             assert_eq!(find(&next, kind).unwrap().status, status, "{kind:?}");
         }
-        let empty = object("HostQuarantine", json!({}), json!({"conditions": [condition("Reconciling", "False"), condition("Ready", "True")]}));
+        let empty = object("HostQuarantine", &json!({}), &json!({"conditions": [condition("Reconciling", "False"), condition("Ready", "True")]}));
         assert_eq!(sealed(&empty, "HostQuarantine", now), None);
-        assert_eq!(sealed(&object("HostQuarantine", json!({}), Value::Null), "HostQuarantine", now), None);
+        assert_eq!(sealed(&object("HostQuarantine", &json!({}), &Value::Null), "HostQuarantine", now), None);
     }
 
     #[test]
     fn a_cordoned_host_and_an_open_move_are_named() {
         let mut left = Left::default();
         let cordoned = json!({"conditions": [condition("Cordoned", "True")]});
-        left.note(&object("HostQuarantine", json!({"cloud": "production", "host": "compute-17"}), cordoned), "HostQuarantine");
+        left.note(&object("HostQuarantine", &json!({"cloud": "production", "host": "compute-17"}), &cordoned), "HostQuarantine");
         let released = json!({"conditions": [condition("Cordoned", "True"), condition("Released", "True")]});
-        left.note(&object("HostQuarantine", json!({"cloud": "production", "host": "compute-18"}), released), "HostQuarantine");
+        left.note(&object("HostQuarantine", &json!({"cloud": "production", "host": "compute-18"}), &released), "HostQuarantine");
         let run = json!({"cloud": "production", "server": "s-1", "sourceHost": "compute-17"});
-        left.note(&object("MigrationRun", run.clone(), json!({"attempts": [{"number": 1, "endedAt": "x"}, {"number": 2}]})), "MigrationRun");
-        left.note(&object("MigrationRun", run, json!({"attempts": [{"number": 1, "endedAt": "x"}]})), "MigrationRun");
+        left.note(&object("MigrationRun", &run, &json!({"attempts": [{"number": 1, "endedAt": "x"}, {"number": 2}]})), "MigrationRun");
+        left.note(&object("MigrationRun", &run, &json!({"attempts": [{"number": 1, "endedAt": "x"}]})), "MigrationRun");
         let text = left.text();
         assert!(text.contains("compute-17 of OpenStackCloud production (HostQuarantine q)") && !text.contains("compute-18"), "{text}");
         assert_eq!(text.matches("server s-1").count(), 1, "{text}");
