@@ -64,8 +64,8 @@ fn identity_a_sentinel_is_refused_whatever_is_not_its_own() {
     // another node's object, under the own node's name
     let renamed = alert("victim-1", "00").replace("node: victim-1", "node: thief-1");
     assert_refused(applied(&own, &renamed), "node is immutable");
-    // the own name, for another node
-    assert_refused(applied(&own, &alert("thief-1", "00").replace("node: thief-1", "node: victim-1")), "the object is about node victim-1");
+    // an own name, for another node
+    assert_refused(applied(&own, &alert("thief-1", "05").replace("node: thief-1", "node: victim-1")), "the object is about node victim-1");
     // a name that begins like the own one, and slots that do not exist
     for name in ["40", "0", "000", "0G", "3F", "victim-1-00", "silent"] {
         assert_refused(applied(&own, &alert("thief-1", name)), "");

@@ -229,7 +229,7 @@ fn the_operator_needs_nothing_that_the_restricted_pod_security_standard_forbids(
 
 #[test]
 fn a_value_that_the_chart_does_not_know_is_refused_by_name() {
-    assert!(chart(NAMESPACE, &["--set", "operator.replicas=2"]).refused().contains("replicas"));
+    assert!(chart(NAMESPACE, &["--set", "operator.leaders=2"]).refused().contains("leaders"));
     assert!(chart(NAMESPACE, &["--set", "sentinel.logFolder=var/log"]).refused().contains("logFolder"));
 }
 

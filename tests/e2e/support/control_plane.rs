@@ -149,6 +149,16 @@ impl ControlPlane {
         if path.exists() { path } else { self.kubectl_as(account, node).kubeconfig }
     }
 
+    /// Forgets all credentials of accounts: the accounts, or the pods that they are bound to, are gone.
+    pub(crate) fn forget_credentials(&self) {
+        for entry in fs::read_dir(&self.run).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("sidestep-") && name.to_string_lossy().ends_with(".kubeconfig")) {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
     fn credential_path(&self, account: &str, node: Option<&str>) -> PathBuf {
         self.run.join(format!("{account}-{}.kubeconfig", node.unwrap_or_default()))
     }
