@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::Client;
@@ -209,7 +210,21 @@ fn the_policy_samples_are_off_by_default_and_accepted_when_on() {
 fn the_whole_chart_is_accepted_without_a_warning() {
     let plane = ControlPlane::shared();
     plane.kubectl().apply(&chart(NAMESPACE, &[]).silent(), &["--dry-run=server"]).silent();
-    let other = ["--set", "sentinel.groups={4,64045}", "--set", "sentinel.tolerations[0].operator=Exists", "--set", "operator.nodeSelector.role=control"];
+    let snort = "sentinel.sources[1].format=snort3_fast,sentinel.sources[1].folder=/var/log/snort,sentinel.sources[1].file=alert_fast.txt,sentinel.sources[1].timezone=Asia/Kolkata";
+    let eve =
+        "sentinel.sources[0].format=suricata_eve,sentinel.sources[0].folder=/var/log/suricata,sentinel.sources[0].file=eve.json,sentinel.sources[0].name=edge";
+    let other = [
+        "--set",
+        eve,
+        "--set",
+        snort,
+        "--set",
+        "sentinel.groups={4,64045}",
+        "--set",
+        "sentinel.tolerations[0].operator=Exists",
+        "--set",
+        "operator.nodeSelector.role=control",
+    ];
     plane.kubectl().apply(&chart(NAMESPACE, &other).silent(), &["--dry-run=server"]).silent();
 }
 
@@ -228,9 +243,29 @@ fn the_operator_needs_nothing_that_the_restricted_pod_security_standard_forbids(
 }
 
 #[test]
+fn the_programs_understand_the_arguments_that_the_chart_gives_them() {
+    let programs = [
+        ("templates/operator-deployment.yaml", env!("CARGO_BIN_EXE_sidestep-operator")),
+        ("templates/sentinel-daemonset.yaml", env!("CARGO_BIN_EXE_sidestep-sentinel")),
+        ("templates/uninstall-hook.yaml", env!("CARGO_BIN_EXE_sidestep-operator")),
+    ];
+    for (template, program) in programs {
+        let rendered = chart(NAMESPACE, &["--show-only", template]).silent();
+        let pods = rendered.split("\n---\n").filter_map(|document| serde_saphyr::from_str::<Value>(document).ok());
+        let arguments = pods.filter_map(|object| object.pointer("/spec/template/spec/containers/0/args").cloned()).next().unwrap();
+        let arguments = serde_json::from_value::<Vec<String>>(arguments).unwrap();
+        let arguments: Vec<String> = arguments.iter().map(|argument| argument.replace("$(NODE_NAME)", "n").replace("8081", "0")).collect();
+        // Not in a pod, it has no service account; a word that it does not know is another error.
+        let answer = finish(Command::new(program).args(&arguments).env_remove("KUBERNETES_SERVICE_HOST"));
+        assert!(answer.stderr.contains("there is no service account here"), "{template}: {answer}");
+    }
+}
+
+#[test]
 fn a_value_that_the_chart_does_not_know_is_refused_by_name() {
     assert!(chart(NAMESPACE, &["--set", "operator.leaders=2"]).refused().contains("leaders"));
-    assert!(chart(NAMESPACE, &["--set", "sentinel.logFolder=var/log"]).refused().contains("logFolder"));
+    let folder = "sentinel.sources[0].format=snort3_json,sentinel.sources[0].file=a,sentinel.sources[0].folder=var/log";
+    assert!(chart(NAMESPACE, &["--set", folder]).refused().contains("folder"));
 }
 
 // ---- what the service accounts may do ----
