@@ -8,6 +8,8 @@ mod deliver;
 mod figures;
 mod parse_command;
 mod run;
+#[cfg(test)]
+mod situations_tests;
 pub mod snapshot;
 mod source;
 

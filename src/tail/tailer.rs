@@ -232,21 +232,17 @@ impl Tailer {
     /// The place, in reading order, of a position that an earlier process wrote; `None` when no file that is to be read holds it, so that all records come after it.
     #[must_use]
     pub fn place_of(&self, position: &Position) -> Option<(u64, u64)> {
-        let files = self.current.iter().chain(&self.queue);
-        let mut numbered = (self.ordinal..).zip(files);
-        numbered.find(|(_, file)| file.holds(position).unwrap_or(false)).map(|(ordinal, _)| (ordinal, position.offset))
+        let holds = |file: &OpenFile| file.holds(position).unwrap_or(false);
+        let numbered = || (self.ordinal..).zip(self.current.iter().chain(&self.queue));
+        // The very inode before a copy, and before a file that only begins alike.
+        let very = numbered().find(|(_, file)| file.has_inode_of(position) && holds(file));
+        very.or_else(|| numbered().find(|(_, file)| holds(file))).map(|(ordinal, _)| (ordinal, position.offset))
     }
 
     /// Where the tailer is: no record at or before this place will come any more.
     #[must_use]
     pub fn passed(&self) -> (u64, u64) {
         (self.ordinal, self.current.as_ref().map_or(0, |file| file.lines.offset()))
-    }
-
-    /// The followed path.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// The size of the file that has the path now, in bytes; `None` when there is none.
