@@ -48,10 +48,13 @@ Examples:
   sidestep-simulator --state cloud.yaml --access-log requests.jsonl
 
 A description for --state, where everything may be left out:
-  hosts: [compute-1, compute-2]
+  hosts: [compute-1, compute-2, compute-3]
+  server_groups: {web: {policy: anti-affinity}}
+  aggregates: {pool: {hosts: [compute-3]}}
   servers:
-    - {name: web, host: compute-1, ram_mb: 2048}
-    - {name: batch, host: compute-1, state: PAUSED}
+    - {name: web, host: compute-1, ram_mb: 2048, group: web}
+    - {name: batch, host: compute-1, state: PAUSED, locked: true}
+    - {name: resized, host: compute-2, state: VERIFY_RESIZE, resized_from: compute-1}
   max_concurrent_live_migrations: 2
   after_rollback: error        # as Nova 33 and 34 with libvirt leave an aborted copy
   timing: {checks_ms: 500}";
@@ -61,6 +64,14 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn the_description_in_the_help_can_be_used() {
+        let (_, description) = AFTER.split_once("left out:\n").unwrap();
+        let settings: crate::simulator::Settings = serde_saphyr::from_str(description).unwrap();
+        settings.check().unwrap();
+        assert_eq!(settings.servers.len(), 3);
+    }
 
     #[test]
     fn the_arguments_are_consistent() {

@@ -7,7 +7,7 @@
 //! `verify`, `api_timeout`, `identity_api_version` (3 only). In `auth`: `auth_url`; for a password `username` or `user_id`, `password`, `project_name` or `project_id`,
 //! `user_domain_name`, `user_domain_id`, `project_domain_name`, `project_domain_id`; for an application credential `application_credential_id`, or
 //! `application_credential_name` with the user, and `application_credential_secret`. Every other key in these two places is named in [`CloudConfig::notices`]. Keys that would
-//! change which cloud is meant and cannot be honoured (`regions` with values, `profile`) are refused.
+//! change which cloud is meant and cannot be honoured (`regions` with values, `profile`, `compute_endpoint_override` and its like) are refused.
 
 mod section;
 
@@ -332,6 +332,9 @@ fn refuse_what_changes_the_cloud(entry: &Section<'_>) -> Result<(), CloudsYamlEr
         if entry.has(key) {
             return Err(entry.unsupported(key, "vendor profiles are not read; write `auth_url` and the other settings into the cloud's entry"));
         }
+    }
+    if let Some(key) = entry.others(CLOUD_KEYS).find(|key| key.ends_with("_endpoint_override") && entry.has(key)) {
+        return Err(entry.unsupported(key, "addresses are taken from Keystone's catalog alone; correct the catalog, or choose another `interface`"));
     }
     match entry.get("identity_api_version") {
         None => Ok(()),

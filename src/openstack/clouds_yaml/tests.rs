@@ -120,7 +120,13 @@ fn secrets_do_not_show_in_debug_output() {
 
 #[test]
 fn what_cannot_be_honoured_and_matters_is_refused() {
-    for line in ["profile: vexxhost", "identity_api_version: 2", "auth_type: v3oidcpassword", "verify: /etc/ca.pem"] {
+    for line in [
+        "compute_endpoint_override: 'https://nova.example'",
+        "profile: vexxhost",
+        "identity_api_version: 2",
+        "auth_type: v3oidcpassword",
+        "verify: /etc/ca.pem",
+    ] {
         let error = read(&with_line(line)).unwrap_err().to_string();
         assert!(error.contains(line.split(':').next().unwrap()), "{line}: {error}");
     }

@@ -4,6 +4,7 @@ mod crashes;
 mod drain;
 mod failures;
 mod outages;
+mod people;
 
 use std::fs;
 use std::time::Duration;

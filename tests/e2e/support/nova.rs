@@ -11,8 +11,9 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 use sidestep::clock::Clock;
+use sidestep::gate::permit_writes;
 use sidestep::inventory::{ComputeService, NovaMigration, ServerId};
-use sidestep::openstack::{Cloud, MigrationFilter, clouds_yaml};
+use sidestep::openstack::{Cloud, CloudControl, MigrationFilter, clouds_yaml};
 use tokio::process::Command;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use uuid::Uuid;
@@ -94,6 +95,20 @@ impl Nova {
         let output = command.arg(verb).arg(&self.run).args(arguments).stdin(Stdio::null()).stderr(Stdio::inherit()).output().await.unwrap();
         assert!(output.status.success(), "cloud {verb} {arguments:?}: {}", output.status);
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Takes a host out of service, as an operator of the cloud does.
+    pub(crate) async fn disable(&self, host: &str, reason: &str) {
+        self.control().await.disable_service(&self.service(host).await.id, Some(reason)).await.unwrap();
+    }
+
+    /// Puts a host into service, as an operator of the cloud does.
+    pub(crate) async fn enable(&self, host: &str) {
+        self.control().await.enable_service(&self.service(host).await.id).await.unwrap();
+    }
+
+    async fn control(&self) -> CloudControl {
+        CloudControl::new(self.client().await, permit_writes(true).unwrap())
     }
 
     /// Steers migrations from now on, also those that run: of a server, of a source (`host-cmp-1`) or of all (`default`). The words are those of `servers/nova/README.md`.
