@@ -156,15 +156,19 @@ pub enum Decision {
     NoPolicy,
     /// A policy is, but its evidence or threshold does not hold.
     BelowThreshold,
-    /// Too many hosts are out of service already.
+    /// Every policy that is about this alert leaves its rule alone for a while (`spec.suppress`).
+    Suppressed,
+    /// The policy that would act did so on this host a short while ago (`spec.cooldown`), or a person found the rule to be a false positive there.
+    Cooldown,
+    /// Too many hosts are out of service or alert at once already, or the policy has done as much as its limits allow.
     OverBudget,
     /// The event is older than the policy's maxAge, or the operator's own view of the cloud is too old to decide on.
     Stale,
     /// The node belongs to no host of any cloud, or to more than one.
     Unmapped,
-    /// A policy would have acted, but sentinels are not tied to their nodes, so that the alert may be forged.
+    /// A policy would have acted, but nothing ties sentinels to their nodes, so that the alert may be forged.
     IdentityUnenforced,
-    /// Only policies in mode Observe would have acted, or the kinds are older than the operator.
+    /// Only policies in mode Observe would have acted; or one that acts may only record here, for the reason in the message.
     Recorded,
     /// The host has an active quarantine already; the alert joins it.
     AlreadyQuarantined,
@@ -179,6 +183,8 @@ impl Decision {
         match self {
             Self::NoPolicy => "NoPolicy",
             Self::BelowThreshold => "BelowThreshold",
+            Self::Suppressed => "Suppressed",
+            Self::Cooldown => "Cooldown",
             Self::OverBudget => "OverBudget",
             Self::Stale => "Stale",
             Self::Unmapped => "Unmapped",

@@ -1,6 +1,8 @@
 //! OpenStackCloud: one Nova region that Sidestep may act on.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use std::collections::BTreeMap;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -34,7 +36,8 @@ use super::units::Period;
 pub struct OpenStackCloudSpec {
     /// Where the credential is kept.
     pub credentials: Credentials,
-    /// Compute hosts whose Kubernetes node has another name than Nova's host. Every other node belongs to the host of exactly the same name.
+    /// Compute hosts about which something must be said: the Kubernetes node that runs on them, where its name is another than Nova's host, and labels that policies select hosts by. Every node that is
+    /// not named here belongs to the host of exactly the same name.
     #[serde(default)]
     #[schemars(length(max = 1000))]
     pub hosts: Vec<HostMapping>,
@@ -77,16 +80,29 @@ fn clouds_yaml_key() -> String {
     "clouds.yaml".to_owned()
 }
 
-/// A node whose Nova host has another name.
+/// What is said about one compute host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct HostMapping {
     /// Nova's name of the host (`OS-EXT-SRV-ATTR:host`).
     #[schemars(length(min = 1, max = 255))]
     pub host: String,
-    /// The Kubernetes node's name, as its sentinel gives it.
+    /// The name of the Kubernetes node that runs on it, as its sentinel gives it. Absent: the host's own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
-    pub node: String,
+    pub node: Option<String>,
+    /// Labels for `match.hostSelector` of policies. They stand here, and not on the Node, so that nobody who may change Nodes can change which hosts a policy is about.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 32), inner(length(max = 63)))]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl HostMapping {
+    /// The node that belongs to the host.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        self.node.as_deref().unwrap_or(&self.host)
+    }
 }
 
 /// Limits on live migrations under way. One more request per source waits queued in Nova, so that no slot idles.
@@ -109,20 +125,45 @@ impl Default for Concurrency {
     }
 }
 
-/// The safety budget.
+/// The safety budget. What Nova shows and what accepted HostQuarantines hold is counted as one set of hosts, so that deleting an object refills nothing; the host that is asked for never counts, so that it
+/// cannot stand in its own way. Percentages are of all compute hosts, rounded down, and at least one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Budget {
-    /// How many hosts Sidestep may have out of service at once: those whose disabled reason in Nova carries Sidestep's mark, and those that it has accepted and not disabled yet.
-    /// 0 lets no policy take a host out of service. An operator's own maintenance is not counted; a host that a person quarantines by hand is counted and not held back.
+    /// How many hosts policies may have out of service at once: those whose disabled reason in Nova carries Sidestep's mark, and those that were accepted and are not disabled yet. 0 lets no
+    /// policy take a host out of service. An operator's own maintenance is not counted here; a host that a person quarantines by hand is counted and not held back.
     #[serde(default = "one")]
     #[schemars(range(max = 1000))]
     pub hosts_out_of_service: u32,
+    /// What share of the hosts may be out of service at once, by whomever: all that are disabled or down count. This is the only limit that holds for HostQuarantines that people make, too. A cloud of few
+    /// hosts, one of them under maintenance, needs a larger share: 20 % of 3 hosts is one host.
+    #[serde(default = "twenty")]
+    #[schemars(range(min = 1, max = 100))]
+    pub percent_out_of_service: u32,
+    /// How many hosts policies with `onLimit: Cordon` may take out of service within any hour when there is no other room. They do not count in `hostsOutOfService`, and do in `percentOutOfService`. Their times stand in
+    /// `status.budget.cordons`.
+    #[serde(default = "four")]
+    #[schemars(range(max = 1000))]
+    pub cordons_per_hour: u32,
+    /// When more than this share of the hosts was alerted within 10 minutes, by policies that act, nothing more is done on the word of alerts: a person must look. Either many hosts were attacked, or somebody
+    /// forges alerts to have the cloud emptied.
+    #[serde(default = "twenty")]
+    #[schemars(range(min = 1, max = 100))]
+    pub alerting_share_percent: u32,
+}
+
+impl Budget {
+    /// So many of `hosts` hosts are `percent` per cent of them: rounded down, and at least one.
+    #[must_use]
+    pub fn share(hosts: usize, percent: u32) -> usize {
+        let percent = usize::try_from(percent).unwrap_or(usize::MAX);
+        (hosts.saturating_mul(percent) / 100).max(1)
+    }
 }
 
 impl Default for Budget {
     fn default() -> Self {
-        Self { hosts_out_of_service: one() }
+        Self { hosts_out_of_service: one(), percent_out_of_service: twenty(), cordons_per_hour: four(), alerting_share_percent: twenty() }
     }
 }
 
@@ -155,8 +196,14 @@ impl Default for InventorySettings {
 fn one() -> u32 {
     1
 }
+fn four() -> u32 {
+    4
+}
 fn ten() -> u32 {
     10
+}
+fn twenty() -> u32 {
+    20
 }
 fn idle_interval() -> Period {
     Period::from_secs(30)
@@ -188,6 +235,19 @@ pub struct OpenStackCloudStatus {
     /// Which operator acts on this cloud: one with another Lease reconciles nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub operator: Option<OperatorRef>,
+    /// How many servers of all projects there are, as counted every 10 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub servers: Option<u32>,
+    /// How much of the safety budget is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<BudgetUse>,
+    /// What was done to hosts lately, kept for a day after it ended: so that cooldowns, limits per hour and releases hold when the HostQuarantine is deleted or the operator starts again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub incidents: Vec<Incident>,
+    /// When the cloud was last looked at; renewed every 5 minutes, and with each other change of this status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_at: Option<Time>,
     /// Ready, CredentialsValid, SeesAllProjects, InventoryFresh, BudgetAvailable, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -208,6 +268,52 @@ pub struct OperatorRef {
     /// The version of the operator that leads.
     #[schemars(length(max = 64))]
     pub version: String,
+}
+
+/// How much of the safety budget is used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetUse {
+    /// Hosts that are out of service by Sidestep, or about to be: what `hostsOutOfService` counts.
+    pub out_of_service: u32,
+    /// When hosts were taken out of service over the limit, within the last hour: what `cordonsPerHour` counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub cordons: Vec<MicroTime>,
+}
+
+/// What was done to a host: one HostQuarantine, whether or not it still exists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Incident {
+    /// The HostQuarantine's UID.
+    #[schemars(length(max = 64))]
+    pub uid: String,
+    /// Its name.
+    #[schemars(length(max = 253))]
+    pub quarantine: String,
+    /// The host.
+    #[schemars(length(max = 255))]
+    pub host: String,
+    /// The policy that made it. Absent when a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub policy: Option<String>,
+    /// The rules that it was made for, with their engines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 192)))]
+    pub rules: Vec<String>,
+    /// When it was decided on.
+    pub decided_at: MicroTime,
+    /// It was a cordon over the limit (`onLimit: Cordon`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_budget: bool,
+    /// When the host was given back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released_at: Option<MicroTime>,
+    /// A person found that there was nothing: its rules do not count on the host for 24 h from the release.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub false_positive: bool,
 }
 
 /// Who Sidestep is in the cloud.

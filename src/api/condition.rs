@@ -178,7 +178,9 @@ pub fn shorten(text: String, max: usize) -> String {
     short
 }
 
-fn whole_seconds(time: Timestamp) -> Timestamp {
+/// The moment as conditions and other whole-second times hold it.
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 

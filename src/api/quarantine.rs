@@ -83,6 +83,13 @@ pub struct Trigger {
     /// The HostAlerts that it decided on.
     #[schemars(length(max = 64), inner(length(max = 253)))]
     pub alerts: Vec<String>,
+    /// The rules of those alerts, with their engines, such as `suricata:1:2024897`: what a cooldown, and a verdict FalsePositive, are about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 192)))]
+    pub rules: Vec<String>,
+    /// A cordon over the budget, by a policy with `onLimit: Cordon`: it counts in `budget.cordonsPerHour` of the cloud instead of `hostsOutOfService`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over_budget: bool,
 }
 
 /// How each server is moved.

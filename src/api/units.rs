@@ -7,12 +7,19 @@ use std::time::Duration;
 
 use kube::core::duration::ParseError;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// A length of time as people write it in YAML: `90s`, `1h30m`, `500ms`. Never negative; at most 7 digits before each unit.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Period(kube::core::Duration);
+
+impl Serialize for Period {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Kubernetes' own way to write nothing is `0ns`, a unit that people do not write and the schema does not take.
+        if self.get().is_zero() { serializer.serialize_str("0s") } else { self.0.serialize(serializer) }
+    }
+}
 
 impl Period {
     /// So many seconds.
@@ -190,6 +197,12 @@ mod tests {
         assert_eq!("1h30m".parse::<Period>().unwrap().get(), Duration::from_secs(5400));
         assert_eq!("90s".parse::<Period>().unwrap().get(), Duration::from_secs(90));
         assert!("ten".parse::<Period>().is_err());
+    }
+
+    #[test]
+    fn no_time_at_all_is_written_as_people_write_it() {
+        assert_eq!(serde_json::to_value(Period::from_secs(0)).unwrap(), "0s");
+        assert_eq!(serde_json::to_value(Period::from_secs(90)).unwrap(), "90s");
     }
 
     #[test]

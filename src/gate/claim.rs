@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt as _;
 
 use crate::api::HostQuarantine;
 use crate::api::condition::{self, Kind, OBSERVING, State};
@@ -20,6 +21,9 @@ pub enum Acceptance {
     Refused,
 }
 
+/// The annotation in which the operator writes when it decided to make the object.
+pub const DECIDED: &str = "sidestep.dev/decided";
+
 /// One HostQuarantine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
@@ -37,10 +41,22 @@ pub struct Claim {
     pub mode: Mode,
     /// A person made it: it has no trigger.
     pub by_person: bool,
+    /// The policy that made it.
+    pub policy: Option<String>,
+    /// The rules that it was made for, with their engines.
+    pub rules: Vec<String>,
+    /// When it was decided on, or created where that is not known.
+    pub decided_at: Timestamp,
+    /// A cordon over the limit (`onLimit: Cordon`).
+    pub over_budget: bool,
+    /// Nothing is under way any more: Empty, Cordoned and no more asked for, Blocked, Refused or Released.
+    pub settled: bool,
     /// What the gates said.
     pub acceptance: Acceptance,
     /// When the host was given back, on the operator's clock.
     pub released_at: Option<Timestamp>,
+    /// The verdict of the release: there was nothing.
+    pub false_positive: bool,
     /// It is being deleted.
     pub deleting: bool,
 }
@@ -51,16 +67,24 @@ impl Claim {
     pub fn of(object: &HostQuarantine) -> Option<Self> {
         let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
         let acceptance = condition::find(conditions, Kind::Accepted).map_or(Acceptance::Pending, acceptance);
+        let created = object.metadata.creation_timestamp.as_ref()?.0;
+        let trigger = object.spec.trigger.as_ref();
         Some(Self {
             name: object.metadata.name.clone()?,
             uid: object.metadata.uid.clone()?,
-            created: object.metadata.creation_timestamp.as_ref()?.0,
+            created,
             cloud: object.spec.cloud.clone(),
             host: HostName(object.spec.host.clone()),
             mode: object.spec.mode,
-            by_person: object.spec.trigger.is_none(),
+            by_person: trigger.is_none(),
+            policy: trigger.map(|trigger| trigger.policy.clone()),
+            rules: trigger.map(|trigger| trigger.rules.clone()).unwrap_or_default(),
+            decided_at: object.annotations().get(DECIDED).and_then(|time| time.parse().ok()).unwrap_or(created),
+            over_budget: trigger.is_some_and(|trigger| trigger.over_budget),
+            settled: condition::is_true(conditions, Kind::Ready) || condition::is_true(conditions, Kind::Stalled),
             acceptance,
             released_at: released_at(object),
+            false_positive: false,
             deleting: object.metadata.deletion_timestamp.is_some(),
         })
     }
@@ -108,12 +132,6 @@ pub fn active_on<'a>(claims: &'a [Claim], cloud: &str, host: &HostName) -> Optio
         .iter()
         .filter(|claim| claim.is_active() && claim.cloud == cloud && claim.host == *host)
         .min_by_key(|claim| (claim.acceptance != Acceptance::Accepted, claim.created, claim.uid.as_str()))
-}
-
-/// When the host was last given back. Events from before that moment never count again.
-#[must_use]
-pub fn latest_release(claims: &[Claim], cloud: &str, host: &HostName) -> Option<Timestamp> {
-    claims.iter().filter(|claim| claim.cloud == cloud && claim.host == *host).filter_map(|claim| claim.released_at).max()
 }
 
 #[cfg(test)]
@@ -187,13 +205,5 @@ mod tests {
         let accepted = Claim { acceptance: Acceptance::Accepted, ..at("b", 2) };
         assert_eq!(name(&[at("a", 1), accepted]).as_deref(), Some("b"));
         assert_eq!(name(&[Claim { deleting: true, ..at("a", 1) }]), None);
-    }
-
-    #[test]
-    fn the_latest_release_of_the_host_counts() {
-        let released = |name: &str, host: &str, second| Claim { released_at: Some(Timestamp::from_second(second).unwrap()), ..claim(name, host) };
-        let claims = [released("a", "cmp-1", 5), released("b", "cmp-1", 9), released("c", "cmp-2", 20), claim("d", "cmp-1")];
-        assert_eq!(latest_release(&claims, "production", &"cmp-1".into()), Some(Timestamp::from_second(9).unwrap()));
-        assert_eq!(latest_release(&claims, "staging", &"cmp-1".into()), None);
     }
 }

@@ -1,8 +1,11 @@
 //! Values that the tests of the gates share.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use jiff::Timestamp;
 
-use super::{Acceptance, Claim};
+use super::{Acceptance, BudgetFacts, Claim};
+use crate::api::cloud::Budget;
 use crate::api::units::Mode;
 use crate::inventory::{ComputeService, HostName, ServiceId, ServiceState, ServiceStatus};
 
@@ -32,8 +35,59 @@ pub(super) fn claim(name: &str, host: &str) -> Claim {
         host: HostName::from(host),
         mode: Mode::Enforce,
         by_person: false,
+        policy: Some("lab".to_owned()),
+        rules: Vec::new(),
+        decided_at: Timestamp::UNIX_EPOCH,
+        over_budget: false,
+        settled: false,
         acceptance: Acceptance::Pending,
         released_at: None,
+        false_positive: false,
         deleting: false,
     }
+}
+
+/// What the budget gates are asked about; tests change one field and ask.
+#[derive(Clone, Debug)]
+pub(super) struct Scene {
+    pub(super) budget: Budget,
+    pub(super) services: Vec<ComputeService>,
+    pub(super) claims: Vec<Claim>,
+    pub(super) cordons: BTreeMap<String, Timestamp>,
+    pub(super) alerting: BTreeSet<HostName>,
+    pub(super) ahead: BTreeSet<HostName>,
+    pub(super) now: Timestamp,
+}
+
+impl Scene {
+    /// So many hosts in service, `cmp-1`, `cmp-2`, …, and the default budget.
+    pub(super) fn of(hosts: usize) -> Self {
+        Self {
+            budget: Budget::default(),
+            services: services(&names(hosts).iter().map(String::as_str).collect::<Vec<_>>()),
+            claims: Vec::new(),
+            cordons: BTreeMap::new(),
+            alerting: BTreeSet::new(),
+            ahead: BTreeSet::new(),
+            now: Timestamp::from_second(1_000_000).unwrap(),
+        }
+    }
+
+    pub(super) fn facts(&self) -> BudgetFacts<'_> {
+        BudgetFacts {
+            cloud: "production",
+            budget: &self.budget,
+            services: &self.services,
+            claims: &self.claims,
+            cordons: &self.cordons,
+            alerting: &self.alerting,
+            ahead: &self.ahead,
+            now: self.now,
+        }
+    }
+}
+
+/// `cmp-1` to `cmp-N`.
+pub(super) fn names(hosts: usize) -> Vec<String> {
+    (1..=hosts).map(|number| format!("cmp-{number}")).collect()
 }

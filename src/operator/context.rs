@@ -12,7 +12,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::alerts::Alarms;
+use super::alerts::{Alarms, StaleAtStart};
 use super::crash::Crash;
 use super::feeds::Readiness;
 use super::identity::Grounds;
@@ -112,6 +112,8 @@ pub(super) struct Context {
     pub(super) leadership: Leadership,
     /// The Kubernetes node that this operator runs on, if it was told.
     pub(super) node: Option<String>,
+    /// Of which hosts was said that they had stale alerts when this process began.
+    pub(super) stale_at_start: StaleAtStart,
     /// Spawned pollers; each ends with its cloud.
     pub(super) tasks: tokio_util::task::TaskTracker,
     clouds: Mutex<HashMap<String, Result<Arc<LiveCloud>, Unusable>>>,
@@ -141,6 +143,7 @@ impl Context {
         let Base { client, clock, metrics, health, leadership, node, crash } = base;
         Self {
             events: Events::new(client.clone(), None),
+            stale_at_start: StaleAtStart::since(clock.now()),
             client,
             clock,
             stores,

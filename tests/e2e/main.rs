@@ -15,6 +15,7 @@ mod mistakes;
 mod nova;
 mod observe;
 mod patience;
+mod policy;
 mod sentinels;
 mod situations;
 mod support;

@@ -1,4 +1,4 @@
-//! Whether a policy is about an alert, and whether what the alert shows is enough for it.
+//! Whether what an alert shows is enough for a policy that is about it: its age, its flow, and how many events the policy's group has within the window.
 //!
 //! # Age
 //!
@@ -6,18 +6,24 @@
 //! them be negative, so that a node whose clock is ahead gains no more freshness than its write has, and so that a restart of the operator changes nothing: no part depends on when this process saw
 //! the object. A node whose clock is behind looks older than it is, by as much.
 //!
+//! # Groups
+//!
+//! By default a policy counts one series: one rule set off by one far end on one host. With another `groupBy`, or with `flow: Any`, which counts several series of the same rule and far end together, the
+//! events of all alerts of the group are laid on one line of time by their ages; the window ends at the youngest of them, and the alert that is judged must itself have an event in it.
+//!
 //! # Events before a release
 //!
 //! A host that was given back starts anew. `recent` is counted in whole seconds before `lastSeen`; a second that the release falls into does not count, except for the last event
 //! itself, whose moment is known exactly.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::alert::event::is_sensor_internal;
-use crate::api::policy::{FlowEvidence, Match};
-use crate::api::units::{Flow, Severity};
+use super::matching::{Labels, OWN_ENGINE, matches};
+use crate::api::policy::{DistinctField, FlowEvidence, GroupField, Threshold};
+use crate::api::units::Flow;
 use crate::api::{HostAlertSpec, QuarantinePolicySpec};
 
 /// The API server's stamp is cut to whole seconds, so an honest `lastSeen` may lie up to a second after it.
@@ -37,61 +43,70 @@ pub fn age(last_seen: Timestamp, written: Option<Timestamp>, now: Timestamp) -> 
     age.max(SignedDuration::ZERO)
 }
 
-/// Whether a policy is about this alert. Every part of `match` must hold; an alert of Unknown severity, and an event of the sensor's decoder, never matches.
-#[must_use]
-pub fn matches(matching: &Match, alert: &HostAlertSpec) -> bool {
-    let Some((gid, sid)) = signature(alert) else { return false };
-    let by_engine = matching.engines.is_empty() || matching.engines.contains(&alert.engine);
-    let by_rule = matching.rules.is_empty() || matching.rules.iter().any(|rule| rule_holds(rule, &alert.engine, gid, sid));
-    let by_severity = alert.severity >= Severity::from(matching.min_severity);
-    !is_sensor_internal(gid, sid) && by_engine && by_rule && by_severity
+/// One series, as far as it is counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Series<'a> {
+    /// What its sentinel says.
+    pub alert: &'a HostAlertSpec,
+    /// How long ago its last event happened ([`age`]).
+    pub age: SignedDuration,
+    /// How long ago its host was last given back, if it was.
+    pub released_ago: Option<SignedDuration>,
+    /// The labels of its host.
+    pub labels: &'a Labels,
 }
 
-/// Generator and signature: as given, else from the rule's name `gid:sid`.
-fn signature(alert: &HostAlertSpec) -> Option<(i64, i64)> {
-    if let (Some(gid), Some(sid)) = (alert.gid, alert.sid) {
-        return Some((gid, sid));
-    }
-    let (gid, sid) = alert.rule_id.split_once(':')?;
-    Some((gid.parse().ok()?, sid.parse().ok()?))
-}
-
-/// Whether `engine:gid:sid` or `engine:gid:from-to` (both ends included) names this signature. Text of another form names none.
-fn rule_holds(rule: &str, engine: &str, gid: i64, sid: i64) -> bool {
-    let parts: Vec<&str> = rule.split(':').collect();
-    let &[rule_engine, rule_gid, sids] = parts.as_slice() else { return false };
-    let (from, to) = sids.split_once('-').unwrap_or((sids, sids));
-    let (Ok(rule_gid), Ok(from), Ok(to)) = (rule_gid.parse::<i64>(), from.parse::<i64>(), to.parse::<i64>()) else { return false };
-    rule_engine == engine && rule_gid == gid && (from..=to).contains(&sid)
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Seen {
+    /// Events within the window and since the host's latest release.
+    pub(super) events: i64,
+    /// Different values of the field that the policy counts those of.
+    pub(super) distinct: Option<u32>,
 }
 
 /// How an alert stands with a policy that is about it. In the order of how little is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Standing {
-    /// Evidence and threshold hold; so many events were seen.
-    Holds(i64),
-    /// Fewer events than the threshold, within its window and since the host's latest release.
-    TooFew(i64),
+    /// Evidence and threshold hold.
+    Holds(Seen),
+    /// Fewer events, or fewer different ones, than the threshold.
+    TooFew(Seen),
     /// The flow is no evidence.
     WrongFlow,
     /// The last event is older than maxAge.
     TooOld,
 }
 
-/// Judges an alert by a policy that is about it. `released_ago` is how long ago the host was last given back.
-pub(super) fn standing(policy: &QuarantinePolicySpec, alert: &HostAlertSpec, age: SignedDuration, released_ago: Option<SignedDuration>) -> Standing {
-    if !is_young(age, policy.evidence.max_age.get()) {
+/// Judges an alert by a policy that is about it. `peers` are the other series of the cloud; none are needed where [`counts_one_series`] says so.
+pub(super) fn standing<'a>(policy: &QuarantinePolicySpec, own: Series<'a>, peers: &[Series<'a>]) -> Standing {
+    if !is_young(own.age, policy.evidence.max_age.get()) {
         return Standing::TooOld;
     }
-    let flow_holds = match policy.evidence.flow {
-        FlowEvidence::Any => true,
-        FlowEvidence::Established => alert.flow == Flow::Established,
-    };
-    if !flow_holds {
+    // A sensor's silence is not traffic and is not repeated.
+    if own.alert.engine == OWN_ENGINE {
+        return Standing::Holds(Seen { events: 1, distinct: None });
+    }
+    if !flow_holds(policy, own.alert) {
         return Standing::WrongFlow;
     }
-    let seen = events(alert, policy.threshold.window.get(), released_ago.map(|ago| ago.saturating_sub(age)));
-    if seen >= i64::from(policy.threshold.count) { Standing::Holds(seen) } else { Standing::TooFew(seen) }
+    let members: Vec<Series<'a>> = if counts_one_series(policy) {
+        vec![own]
+    } else {
+        let others = peers.iter().filter(|peer| is_member(policy, own.alert, peer));
+        std::iter::once(&own).chain(others).copied().collect()
+    };
+    let (seen, own_in_window) = count(&policy.threshold, own, &members);
+    let enough = seen.events >= i64::from(policy.threshold.count) && policy.threshold.distinct.is_none_or(|distinct| seen.distinct >= Some(distinct.min));
+    if enough && own_in_window { Standing::Holds(seen) } else { Standing::TooFew(seen) }
+}
+
+/// Whether a policy counts the events of the alert's own series alone.
+#[must_use]
+pub fn counts_one_series(policy: &QuarantinePolicySpec) -> bool {
+    let all = [GroupField::Host, GroupField::Rule, GroupField::Subject];
+    let by_all = all.iter().all(|field| policy.threshold.group_by.contains(field));
+    by_all && policy.threshold.distinct.is_none() && policy.evidence.flow == FlowEvidence::Established
 }
 
 /// Whether an age satisfies a maxAge.
@@ -99,9 +114,66 @@ pub(super) fn is_young(age: SignedDuration, max_age: Duration) -> bool {
     age.unsigned_abs() <= max_age
 }
 
-/// Events less than `window` before `lastSeen`. `horizon` is how long before `lastSeen` the host was given back; what lies before that does not count.
-fn events(alert: &HostAlertSpec, window: Duration, horizon: Option<SignedDuration>) -> i64 {
-    let in_window = alert.recent.iter().filter(|second| Duration::from_secs(second.seconds_ago.into()) < window);
+fn flow_holds(policy: &QuarantinePolicySpec, alert: &HostAlertSpec) -> bool {
+    match policy.evidence.flow {
+        FlowEvidence::Any => true,
+        FlowEvidence::Established => alert.flow == Flow::Established,
+    }
+}
+
+/// Whether another series belongs to the group of the alert and counts as evidence itself.
+fn is_member(policy: &QuarantinePolicySpec, own: &HostAlertSpec, peer: &Series<'_>) -> bool {
+    let alert = peer.alert;
+    same_group(&policy.threshold, own, alert)
+        && flow_holds(policy, alert)
+        && is_young(peer.age, policy.evidence.max_age.get())
+        && matches(&policy.matches, alert, peer.labels)
+}
+
+/// Whether two alerts have the same of all that a threshold groups by.
+#[must_use]
+pub fn same_group(threshold: &Threshold, own: &HostAlertSpec, other: &HostAlertSpec) -> bool {
+    threshold.group_by.iter().all(|field| match field {
+        GroupField::Host => own.node == other.node,
+        GroupField::Rule => own.engine == other.engine && own.rule_id == other.rule_id,
+        GroupField::Subject => own.subject == other.subject,
+    })
+}
+
+/// Counts the group, and says whether the alert itself has an event in the window.
+fn count(threshold: &Threshold, own: Series<'_>, members: &[Series<'_>]) -> (Seen, bool) {
+    let youngest = members.iter().map(|member| member.age).min().unwrap_or_default();
+    let (mut sum, mut values, mut own_in_window) = (0_i64, BTreeSet::new(), false);
+    for member in members {
+        let behind = member.age.saturating_sub(youngest);
+        let horizon = member.released_ago.map(|ago| ago.saturating_sub(member.age));
+        let events = events(member.alert, threshold.window.get(), behind, horizon);
+        sum = sum.saturating_add(events);
+        own_in_window |= events > 0 && std::ptr::eq(member.alert, own.alert);
+        if events > 0
+            && let Some(distinct) = threshold.distinct
+        {
+            values.extend(value(distinct.field, member.alert));
+        }
+    }
+    let distinct = threshold.distinct.map(|_| u32::try_from(values.len()).unwrap_or(u32::MAX));
+    (Seen { events: sum, distinct }, own_in_window)
+}
+
+/// What is counted by its different values; nothing where a series does not name it.
+fn value(field: DistinctField, alert: &HostAlertSpec) -> Option<(&str, &str)> {
+    match field {
+        DistinctField::Rule => Some((alert.engine.as_str(), alert.rule_id.as_str())),
+        DistinctField::Subject => Some(("", alert.subject.as_str())).filter(|_| alert.subject != "-"),
+        DistinctField::Node => Some(("", alert.node.as_str())),
+    }
+}
+
+/// Events less than `window` before the youngest of the group, `behind` which the alert's own last one lies. `horizon` is how long before that one the host was given back; what lies before that does not
+/// count.
+fn events(alert: &HostAlertSpec, window: Duration, behind: SignedDuration, horizon: Option<SignedDuration>) -> i64 {
+    let behind = behind.unsigned_abs();
+    let in_window = alert.recent.iter().filter(|second| Duration::from_secs(second.seconds_ago.into()).saturating_add(behind) < window);
     in_window
         .map(|second| {
             let oldest = SignedDuration::from_secs(i64::from(second.seconds_ago) + 1);

@@ -1,23 +1,30 @@
-//! The decision on an alert: which policy it falls under, whether its evidence is enough, and what follows.
+//! The decision on an alert: which policies it falls under, whether their evidence is enough, and what follows.
 //!
 //! ```text
-//! HostAlert ── locate ──> one cloud and host          else Unmapped
-//!           ── judge ───> policies that match         else NoPolicy
-//!                         evidence and threshold      else Stale, BelowThreshold
-//!                         of one in mode Enforce      else Recorded
-//!                         no active quarantine        else AlreadyQuarantined
-//!                         view fresh, budget left     else Stale, OverBudget
+//! HostAlert ── locate ──> one cloud and host              else Unmapped
+//!           ── judge ───> policies that match             else NoPolicy
+//!                         and do not suppress             else Suppressed
+//!                         evidence and threshold          else Stale, BelowThreshold
+//!                         of one that acts                else Recorded
+//!                         sentinels are tied to nodes     else IdentityUnenforced
+//!                         no active quarantine            else AlreadyQuarantined
+//!                         view fresh                      else Stale
+//!                         no cooldown                     else Cooldown
+//!                         limits, share and budget left   else OverBudget
 //!                         Quarantined, with the HostQuarantine to make
 //! ```
 //!
-//! Of the policies whose evidence and threshold hold, the one with the highest priority decides, ties by name. Policies in mode Observe make nothing and keep no other from deciding; what each would
-//! have done stands in `observed`.
+//! Of the policies that act and whose evidence and threshold hold, the one with the highest priority decides, ties by name. Policies in mode Observe make nothing and keep no other from deciding; what each
+//! would have done stands in `observed`.
 //!
 //! How it is used: [`locate`] first, since the other facts are about the host; then [`needs_decision`]; then [`judge`] with what the gates said about that host; [`Judgement::status`] makes the
 //! status, and [`same_judgement`] tells whether it must be written at all.
 
 mod evidence;
+mod explain;
+mod matching;
 mod name;
+mod outcome;
 mod place;
 #[cfg(test)]
 mod tests;
@@ -25,19 +32,23 @@ mod tests;
 use std::cmp::Reverse;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-pub use evidence::{age, matches};
+pub use evidence::{Series, age, counts_one_series, same_group};
+pub use matching::{Labels, matches};
+pub use outcome::{Act, Gates};
 pub use place::{CloudFacts, Place, Unmapped, locate};
 
 use crate::api::alert::{Decision, ObservedDecision};
 use crate::api::condition::shorten;
-use crate::api::policy::FlowEvidence;
+use crate::api::policy::Suppression;
 use crate::api::quarantine::{MigrationSettings, Release, Trigger};
 use crate::api::units::{Mode, Period};
 use crate::api::{HostAlertSpec, HostAlertStatus, HostQuarantineSpec, QuarantinePolicySpec};
-use evidence::{Standing, is_young, standing};
+use evidence::{Seen, Standing, is_young, standing};
+use explain::MOMENTARY;
+use outcome::{Outcome, outcome};
 
 /// At most so many policies in mode Observe stand in a status.
 const OBSERVED_MAX: usize = 4;
@@ -47,9 +58,6 @@ const MESSAGE_MAX_CHARS: usize = 1024;
 const REASON_MAX_CHARS: usize = 256;
 /// The largest `evidence.maxAge` that a policy can have. It stands in where no policy says how long an alert is worth another look.
 const LONGEST_MAX_AGE: Duration = Duration::from_secs(600);
-/// What begins the part of a message that changes with every event; it is left out when judgements are compared.
-const MOMENTARY: &str = " At seq ";
-
 /// A QuarantinePolicy.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
@@ -76,18 +84,29 @@ pub struct Case<'a> {
     pub place: &'a Result<Place, Unmapped>,
     /// All policies, of any cloud, in any order.
     pub policies: &'a [Policy<'a>],
+    /// The labels of the host.
+    pub labels: &'a Labels,
+    /// The other series of the cloud. Needed only where a policy does not count one series alone ([`counts_one_series`]).
+    pub peers: &'a [Series<'a>],
     /// The active HostQuarantine of the host.
     pub active: Option<&'a str>,
     /// When the host was last given back, on the operator's clock.
     pub released_at: Option<Timestamp>,
-    /// Why the kinds that the API server serves are too old to decide with, when they are.
-    pub outdated: Option<&'a str>,
-    /// Why a sentinel's word cannot be trusted to be about its own node, when it cannot.
-    pub unenforced: Option<&'a str>,
-    /// Why the view of the cloud is too old to decide on, when it is: the freshness gate's sentence.
-    pub stale_view: Option<&'a str>,
-    /// Why the budget lets no further host be taken out of service, when it does not: the budget gate's sentence.
-    pub over_budget: Option<&'a str>,
+    /// What policies did lately, on any host of the cloud.
+    pub acts: &'a [Act],
+    /// What the gates say about this host.
+    pub gates: Gates<'a>,
+}
+
+impl<'a> Case<'a> {
+    fn own(&self) -> Series<'a> {
+        Series {
+            alert: self.alert,
+            age: age(self.alert.last_seen.0, self.written, self.now),
+            released_ago: self.released_at.map(|released| self.now.duration_since(released)),
+            labels: self.labels,
+        }
+    }
 }
 
 /// A HostQuarantine to make.
@@ -116,9 +135,9 @@ impl Held {
     #[must_use]
     pub fn by_decision(decision: Decision) -> Self {
         match decision {
-            Decision::NoPolicy | Decision::BelowThreshold | Decision::Stale | Decision::Unmapped => Self::Not,
+            Decision::NoPolicy | Decision::BelowThreshold | Decision::Suppressed | Decision::Stale | Decision::Unmapped => Self::Not,
             Decision::Recorded => Self::ByObserving,
-            Decision::OverBudget | Decision::IdentityUnenforced | Decision::AlreadyQuarantined | Decision::Quarantined => Self::ByActing,
+            Decision::IdentityUnenforced | Decision::Cooldown | Decision::OverBudget | Decision::AlreadyQuarantined | Decision::Quarantined => Self::ByActing,
         }
     }
 }
@@ -144,36 +163,31 @@ pub struct Judgement {
     pub create: Option<NewQuarantine>,
     /// Which policies' evidence and threshold hold.
     pub held: Held,
+    /// When the passing of time alone can change the decision.
+    pub again_at: Option<Timestamp>,
 }
 
 /// Decides on a HostAlert.
 #[must_use]
 pub fn judge(case: &Case<'_>) -> Judgement {
-    match case.place {
-        Err(Unmapped(why)) => Judgement {
-            decision: Decision::Unmapped,
-            cloud: None,
-            host: None,
-            policy: None,
-            quarantine: None,
-            message: sentence(why),
-            observed: Vec::new(),
-            create: None,
-            held: Held::Not,
-        },
-        Ok(place) => {
-            let candidates = candidates(case, place);
-            let acting = candidates.iter().find(|candidate| candidate.acts());
-            let mut judgement = match acting {
-                Some(candidate) => act(case, place, candidate),
-                None => explain(case, place, &candidates),
-            };
-            judgement.observed = observed(case, place, &candidates);
-            judgement.held = held(&candidates);
-            judgement.message = sentence(&judgement.message);
-            judgement
+    let place = match case.place {
+        Ok(place) => place,
+        Err(Unmapped(why)) => return judgement(None, Decision::Unmapped, None, sentence(why)),
+    };
+    let (candidates, suppressing) = candidates(case, place);
+    let acting = candidates.iter().find(|candidate| candidate.acts());
+    let mut judgement = match (acting, suppressing.first()) {
+        (Some(candidate), _) => act(case, place, candidate),
+        (None, Some((policy, entry))) if candidates.is_empty() => {
+            let message = explain::suppressed(case, *policy, entry);
+            Judgement { again_at: Some(entry.until.0), ..judgement(Some(place), Decision::Suppressed, Some(policy.name), message) }
         }
-    }
+        (None, _) => no_act(case, place, &candidates),
+    };
+    judgement.observed = observed(case, place, &candidates);
+    judgement.held = held(&candidates);
+    judgement.message = sentence(&judgement.message);
+    judgement
 }
 
 /// Text for a status: on one line whatever a sentinel wrote, and within the bound.
@@ -195,10 +209,10 @@ impl Candidate<'_> {
     fn holds(&self) -> bool {
         matches!(self.standing, Standing::Holds(_))
     }
-    fn seen(&self) -> i64 {
+    fn seen(&self) -> Seen {
         match self.standing {
             Standing::Holds(seen) | Standing::TooFew(seen) => seen,
-            Standing::WrongFlow | Standing::TooOld => 0,
+            Standing::WrongFlow | Standing::TooOld => Seen::default(),
         }
     }
     fn observes(&self) -> bool {
@@ -209,53 +223,36 @@ impl Candidate<'_> {
     }
 }
 
-/// The policies of the cloud that are about the alert; highest priority first, ties by name.
-fn candidates<'a>(case: &Case<'a>, place: &Place) -> Vec<Candidate<'a>> {
-    let age = case_age(case);
-    let released_ago = case.released_at.map(|released| case.now.duration_since(released));
-    let mut all: Vec<Candidate<'a>> = case
-        .policies
-        .iter()
-        .filter(|policy| policy.spec.cloud == place.cloud && matches(&policy.spec.matches, case.alert))
-        .map(|policy| Candidate { policy: *policy, standing: standing(policy.spec, case.alert, age, released_ago) })
-        .collect();
-    all.sort_by_key(|candidate| (Reverse(candidate.policy.spec.priority), candidate.policy.name));
-    all
-}
+/// A policy that leaves the alert alone, and the entry that says so.
+type Suppressing<'a> = (Policy<'a>, &'a Suppression);
 
-fn case_age(case: &Case<'_>) -> SignedDuration {
-    age(case.alert.last_seen.0, case.written, case.now)
-}
-
-fn name_of(case: &Case<'_>, place: &Place) -> String {
-    name::quarantine_name(place, case.alert_name, &case.alert.series, case.alert.seq)
-}
-
-/// What a policy whose evidence and threshold hold comes to on this host, were it in mode Enforce.
-fn outcome(case: &Case<'_>, place: &Place) -> Decision {
-    match case.active {
-        // made by this very decision, whose record was lost on the way
-        Some(active) if active == name_of(case, place) => Decision::Quarantined,
-        _ if case.outdated.is_some() => Decision::Recorded,
-        _ if case.unenforced.is_some() => Decision::IdentityUnenforced,
-        Some(_) => Decision::AlreadyQuarantined,
-        None if case.stale_view.is_some() => Decision::Stale,
-        None if case.over_budget.is_some() => Decision::OverBudget,
-        None => Decision::Quarantined,
+/// The policies of the cloud that are about the alert, and those that would be, did they not leave its rule alone; highest priority first, ties by name.
+fn candidates<'a>(case: &Case<'a>, place: &Place) -> (Vec<Candidate<'a>>, Vec<Suppressing<'a>>) {
+    let (mut candidates, mut suppressing) = (Vec::new(), Vec::new());
+    let mut about: Vec<Policy<'a>> =
+        case.policies.iter().filter(|policy| policy.spec.cloud == place.cloud && matches(&policy.spec.matches, case.alert, case.labels)).copied().collect();
+    about.sort_by_key(|policy| (Reverse(policy.spec.priority), policy.name));
+    for policy in about {
+        match matching::suppression(policy.spec, case.alert, case.now) {
+            Some(entry) => suppressing.push((policy, entry)),
+            None => candidates.push(Candidate { policy, standing: standing(policy.spec, case.own(), case.peers) }),
+        }
     }
+    (candidates, suppressing)
 }
 
-fn judgement(place: &Place, decision: Decision, policy: Option<&str>, message: String) -> Judgement {
+fn judgement(place: Option<&Place>, decision: Decision, policy: Option<&str>, message: String) -> Judgement {
     Judgement {
         decision,
-        cloud: Some(place.cloud.clone()),
-        host: Some(place.host.to_string()),
+        cloud: place.map(|place| place.cloud.clone()),
+        host: place.map(|place| place.host.to_string()),
         policy: policy.map(str::to_owned),
         quarantine: None,
         message,
         observed: Vec::new(),
         create: None,
         held: Held::Not,
+        again_at: None,
     }
 }
 
@@ -264,52 +261,40 @@ fn held(candidates: &[Candidate<'_>]) -> Held {
     holding.map(|candidate| if candidate.observes() { Held::ByObserving } else { Held::ByActing }).max().unwrap_or_default()
 }
 
-/// The judgement where a policy in mode Enforce holds.
+fn name_of(case: &Case<'_>, place: &Place) -> String {
+    name::quarantine_name(place, case.alert_name, &case.alert.series, case.alert.seq)
+}
+
+/// The judgement where a policy that acts holds.
 fn act(case: &Case<'_>, place: &Place, candidate: &Candidate<'_>) -> Judgement {
     let policy = candidate.policy;
-    let decision = outcome(case, place);
-    let holds = sufficiency(case, candidate);
-    let (message, quarantine) = match (decision, case.active) {
-        (Decision::AlreadyQuarantined, Some(active)) => {
-            (format!("{holds}; the alert joins HostQuarantine {active}, which is active on host {}.", place.host), Some(active.to_owned()))
-        }
-        (Decision::Quarantined, _) => (format!("{holds}; host {} is taken out of service.", place.host), Some(name_of(case, place))),
-        _ => (format!("{holds}. {}", case.outdated.or(case.unenforced).or(case.stale_view).or(case.over_budget).unwrap_or_default()), None),
+    let Outcome { decision, why, again_at } = outcome(case, place, policy);
+    let quarantine = match decision {
+        Decision::AlreadyQuarantined => case.active.map(str::to_owned),
+        Decision::Quarantined => Some(name_of(case, place)),
+        _ => None,
     };
-    let message = format!("{message}{MOMENTARY}{} there were {}.", case.alert.seq, candidate.seen());
+    let message = explain::acted(case, place, candidate, decision, why.as_deref());
     let create = quarantine
         .clone()
         .filter(|_| decision == Decision::Quarantined && case.active.is_none())
         .map(|name| NewQuarantine { name, spec: new_spec(case, place, policy) });
-    Judgement { quarantine, create, ..judgement(place, decision, Some(policy.name), message) }
-}
-
-/// That a policy is satisfied. Without the number of events beyond the threshold: the sentence must stay true while more arrive.
-fn sufficiency(case: &Case<'_>, candidate: &Candidate<'_>) -> String {
-    let threshold = &candidate.policy.spec.threshold;
-    format!(
-        "{} from {} satisfies QuarantinePolicy {} (severity {:?}, flow {:?}, {} or more within {:?})",
-        rule_of(case.alert),
-        case.alert.subject,
-        candidate.policy.name,
-        case.alert.severity,
-        case.alert.flow,
-        threshold.count,
-        threshold.window
-    )
-}
-
-fn rule_of(alert: &HostAlertSpec) -> String {
-    format!("{} {}", alert.engine, alert.rule_id)
+    Judgement { quarantine, create, again_at, ..judgement(Some(place), decision, Some(policy.name), message) }
 }
 
 fn new_spec(case: &Case<'_>, place: &Place, policy: Policy<'_>) -> HostQuarantineSpec {
     let from = if case.alert.subject == "-" { String::new() } else { format!(" from {}", case.alert.subject) };
-    let reason = one_line(&format!("{}{from}", rule_of(case.alert)));
+    let reason = one_line(&format!("{} {}{from}", case.alert.engine, case.alert.rule_id));
     HostQuarantineSpec {
         cloud: place.cloud.clone(),
         host: place.host.to_string(),
-        trigger: Some(Trigger { policy: policy.name.to_owned(), policy_generation: policy.generation, alerts: vec![case.alert_name.to_owned()] }),
+        trigger: Some(Trigger {
+            policy: policy.name.to_owned(),
+            policy_generation: policy.generation,
+            alerts: vec![case.alert_name.to_owned()],
+            rules: vec![matching::full_rule(case.alert)],
+            over_budget: false,
+        }),
         reason: shorten(reason, REASON_MAX_CHARS),
         mode: Mode::Enforce,
         deadline: Period::from_secs(1800),
@@ -318,17 +303,17 @@ fn new_spec(case: &Case<'_>, place: &Place, policy: Policy<'_>) -> HostQuarantin
     }
 }
 
-/// The judgement where no policy in mode Enforce holds.
-fn explain(case: &Case<'_>, place: &Place, candidates: &[Candidate<'_>]) -> Judgement {
+/// The judgement where no policy that acts holds.
+fn no_act(case: &Case<'_>, place: &Place, candidates: &[Candidate<'_>]) -> Judgement {
     if let Some(recording) = candidates.iter().find(|candidate| candidate.holds()) {
-        let would = outcome(case, place).as_str();
-        let message = format!("{}; it is in mode Observe, so nothing was done (in mode Enforce: {would}).", sufficiency(case, recording));
-        return judgement(place, Decision::Recorded, Some(recording.policy.name), message);
+        let would = outcome(case, place, recording.policy);
+        let message = explain::recorded(case, recording, would.decision);
+        return Judgement { again_at: would.again_at, ..judgement(Some(place), Decision::Recorded, Some(recording.policy.name), message) };
     }
     let closest = candidates.iter().min_by_key(|candidate| (missing(candidate), candidate.observes()));
     match closest {
-        None => judgement(place, Decision::NoPolicy, None, no_policy(case, place)),
-        Some(candidate) => judgement(place, below(candidate.standing), Some(candidate.policy.name), shortfall(case, candidate)),
+        None => judgement(Some(place), Decision::NoPolicy, None, explain::no_policy(case, place)),
+        Some(candidate) => judgement(Some(place), below(candidate.standing), Some(candidate.policy.name), explain::shortfall(case, candidate)),
     }
 }
 
@@ -336,7 +321,7 @@ fn explain(case: &Case<'_>, place: &Place, candidates: &[Candidate<'_>]) -> Judg
 fn missing(candidate: &Candidate<'_>) -> (u8, i64) {
     match candidate.standing {
         Standing::Holds(_) => (0, 0),
-        Standing::TooFew(seen) => (1, i64::from(candidate.policy.spec.threshold.count).saturating_sub(seen)),
+        Standing::TooFew(seen) => (1, i64::from(candidate.policy.spec.threshold.count).saturating_sub(seen.events)),
         Standing::WrongFlow => (2, 0),
         Standing::TooOld => (3, 0),
     }
@@ -349,55 +334,13 @@ fn below(standing: Standing) -> Decision {
     }
 }
 
-fn no_policy(case: &Case<'_>, place: &Place) -> String {
-    let policies: Vec<&str> = case.policies.iter().filter(|policy| policy.spec.cloud == place.cloud).map(|policy| policy.name).collect();
-    if policies.is_empty() {
-        return format!("No QuarantinePolicy is about OpenStackCloud {}; alerts are recorded only.", place.cloud);
-    }
-    format!(
-        "None of the QuarantinePolicies of OpenStackCloud {} ({}) is about {} with severity {:?}: see spec.match of each. Alerts of Unknown severity and events of the sensor's own decoder never match.",
-        place.cloud,
-        policies.join(", "),
-        rule_of(case.alert),
-        case.alert.severity
-    )
-}
-
-/// What is missing for a policy, and what to change. The figures of the moment come last, after [`MOMENTARY`].
-fn shortfall(case: &Case<'_>, candidate: &Candidate<'_>) -> String {
-    let policy = candidate.policy.name;
-    let spec = candidate.policy.spec;
-    let seq = case.alert.seq;
-    match candidate.standing {
-        Standing::TooOld => format!(
-            "QuarantinePolicy {policy} acts on alerts no older than {:?} (spec.evidence.maxAge). If this one is not from a backlog, compare the node's clock with the API server's.{MOMENTARY}{seq} the last event was of {:.0}.",
-            spec.evidence.max_age, case.alert.last_seen.0
-        ),
-        Standing::WrongFlow => format!(
-            "QuarantinePolicy {policy} needs flow {:?} (spec.evidence.flow) and the sensor could show flow {:?} only, which can be forged.",
-            FlowEvidence::Established,
-            case.alert.flow
-        ),
-        Standing::Holds(_) | Standing::TooFew(_) => {
-            let since = case.released_at.map(|released| format!(" since the host was given back at {released:.0}")).unwrap_or_default();
-            let threshold = &spec.threshold;
-            format!(
-                "QuarantinePolicy {policy} needs {} alerts within {:?}{since} (spec.threshold).{MOMENTARY}{seq} there were {}.",
-                threshold.count,
-                threshold.window,
-                candidate.seen()
-            )
-        }
-    }
-}
-
 /// What the policies in mode Observe would have done.
 fn observed(case: &Case<'_>, place: &Place, candidates: &[Candidate<'_>]) -> Vec<ObservedDecision> {
     let observing = candidates.iter().filter(|candidate| candidate.observes()).take(OBSERVED_MAX);
     observing
         .map(|candidate| ObservedDecision {
             policy: candidate.policy.name.to_owned(),
-            decision: if candidate.holds() { outcome(case, place) } else { below(candidate.standing) },
+            decision: if candidate.holds() { outcome(case, place, candidate.policy).decision } else { below(candidate.standing) },
         })
         .collect()
 }
@@ -405,7 +348,14 @@ fn observed(case: &Case<'_>, place: &Place, candidates: &[Candidate<'_>]) -> Vec
 /// Whether a HostAlert is to be judged (again): it was never judged; or its events are others than those that were; or the earlier decision is not final and the series is
 /// young enough for some policy that is about it (for any policy that could be made, where none is).
 #[must_use]
-pub fn needs_decision(alert: &HostAlertSpec, status: Option<&HostAlertStatus>, policies: &[Policy<'_>], written: Option<Timestamp>, now: Timestamp) -> bool {
+pub fn needs_decision(
+    alert: &HostAlertSpec,
+    labels: &Labels,
+    status: Option<&HostAlertStatus>,
+    policies: &[Policy<'_>],
+    written: Option<Timestamp>,
+    now: Timestamp,
+) -> bool {
     let Some((status, decision)) = status.and_then(|status| Some((status, status.decision?))) else { return true };
     if status.observed_series.as_deref() != Some(alert.series.as_str()) || status.observed_seq != Some(alert.seq) {
         return true;
@@ -413,7 +363,7 @@ pub fn needs_decision(alert: &HostAlertSpec, status: Option<&HostAlertStatus>, p
     if decision.is_final() {
         return false;
     }
-    let longest = policies.iter().filter(|policy| matches(&policy.spec.matches, alert)).map(|policy| policy.spec.evidence.max_age.get()).max();
+    let longest = policies.iter().filter(|policy| matches(&policy.spec.matches, alert, labels)).map(|policy| policy.spec.evidence.max_age.get()).max();
     is_young(age(alert.last_seen.0, written, now), longest.unwrap_or(LONGEST_MAX_AGE))
 }
 
@@ -422,7 +372,7 @@ pub fn needs_decision(alert: &HostAlertSpec, status: Option<&HostAlertStatus>, p
 #[must_use]
 pub fn same_judgement(status: Option<&HostAlertStatus>, judgement: &Judgement, alert: &HostAlertSpec) -> bool {
     let Some(status) = status else { return false };
-    let Judgement { decision, cloud, host, policy, quarantine, message, observed, create: _, held: _ } = judgement;
+    let Judgement { decision, cloud, host, policy, quarantine, message, observed, create: _, held: _, again_at: _ } = judgement;
     status.observed_series.as_deref() == Some(alert.series.as_str())
         && status.decision == Some(*decision)
         && status.cloud == *cloud

@@ -27,7 +27,7 @@ impl CloudFacts<'_> {
     /// Whether Nova has a host of the node's own name that `spec.hosts` gives to no other node.
     fn has_namesake(&self, node: &str) -> bool {
         let known = self.services.is_some_and(|services| services.iter().any(|service| service.host.as_str() == node));
-        known && !self.mapping.iter().any(|entry| entry.host == node)
+        known && !self.mapping.iter().any(|entry| entry.host == node && entry.node() != node)
     }
 }
 
@@ -51,7 +51,7 @@ pub struct Unmapped(pub String);
 /// When there is no such host, or more than one.
 pub fn locate(node: &str, clouds: &[CloudFacts<'_>]) -> Result<Place, Unmapped> {
     let explicit: BTreeSet<Place> =
-        clouds.iter().flat_map(|cloud| cloud.mapping.iter().filter(|entry| entry.node == node).map(|entry| place(cloud, &entry.host))).collect();
+        clouds.iter().flat_map(|cloud| cloud.mapping.iter().filter(|entry| entry.node() == node).map(|entry| place(cloud, &entry.host))).collect();
     let is_explicit = !explicit.is_empty();
     let candidates =
         if explicit.is_empty() { clouds.iter().filter(|cloud| cloud.has_namesake(node)).map(|cloud| place(cloud, node)).collect() } else { explicit };
@@ -77,11 +77,11 @@ fn nowhere(node: &str, clouds: &[CloudFacts<'_>]) -> String {
     if clouds.is_empty() {
         return format!("Node {node} belongs to no host: there is no OpenStackCloud; create one.");
     }
-    let taken = clouds.iter().find_map(|cloud| cloud.mapping.iter().find(|entry| entry.host == node).map(|entry| (cloud.name, entry)));
+    let taken = clouds.iter().find_map(|cloud| cloud.mapping.iter().find(|entry| entry.host == node && entry.node() != node).map(|entry| (cloud.name, entry)));
     if let Some((cloud, entry)) = taken {
         return format!(
             "Node {node} belongs to no host: spec.hosts of OpenStackCloud {cloud} gives the host of that name to node {}; add an entry for node {node}, or correct that one.",
-            entry.node
+            entry.node()
         );
     }
     let names = |unread: bool| clouds.iter().filter(|cloud| cloud.services.is_none() == unread).map(|cloud| cloud.name).collect::<Vec<_>>().join(", ");
@@ -112,7 +112,9 @@ fn unread_rival(node: &str, place: &Place, clouds: &[CloudFacts<'_>]) -> String 
 fn several(node: &str, clouds: &[CloudFacts<'_>]) -> String {
     let explicit: BTreeSet<String> = clouds
         .iter()
-        .flat_map(|cloud| cloud.mapping.iter().filter(|entry| entry.node == node).map(|entry| format!("host {} of OpenStackCloud {}", entry.host, cloud.name)))
+        .flat_map(|cloud| {
+            cloud.mapping.iter().filter(|entry| entry.node() == node).map(|entry| format!("host {} of OpenStackCloud {}", entry.host, cloud.name))
+        })
         .collect();
     if explicit.is_empty() {
         let clouds: Vec<&str> = clouds.iter().filter(|cloud| cloud.has_namesake(node)).map(|cloud| cloud.name).collect();

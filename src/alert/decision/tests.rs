@@ -47,12 +47,13 @@ struct Scene {
     policies: Vec<(&'static str, QuarantinePolicySpec)>,
     written: Option<Timestamp>,
     now: Timestamp,
+    labels: Labels,
+    /// Other series, and how long ago their hosts were given back.
+    peers: Vec<(HostAlertSpec, Option<f64>)>,
     active: Option<String>,
     released_at: Option<Timestamp>,
-    outdated: Option<&'static str>,
-    unenforced: Option<&'static str>,
-    stale_view: Option<&'static str>,
-    over_budget: Option<&'static str>,
+    acts: Vec<Act>,
+    gates: Gates<'static>,
 }
 
 impl Scene {
@@ -63,12 +64,12 @@ impl Scene {
             policies,
             written: Some(at(-0.5)),
             now: at(0.1),
+            labels: Labels::new(),
+            peers: Vec::new(),
             active: None,
             released_at: None,
-            outdated: None,
-            unenforced: None,
-            stale_view: None,
-            over_budget: None,
+            acts: Vec::new(),
+            gates: Gates::default(),
         }
     }
 
@@ -77,6 +78,12 @@ impl Scene {
     }
 
     fn judge(&self) -> Judgement {
+        let series = |(alert, released): &'_ (HostAlertSpec, Option<f64>)| {
+            (age(alert.last_seen.0, Some(alert.last_seen.0), self.now), released.map(SignedDuration::from_secs_f64))
+        };
+        let times: Vec<_> = self.peers.iter().map(series).collect();
+        let peers: Vec<Series<'_>> =
+            self.peers.iter().zip(times).map(|((alert, _), (age, released_ago))| Series { alert, age, released_ago, labels: &self.labels }).collect();
         judge(&Case {
             alert_name: "node-1-00",
             alert: &self.alert,
@@ -84,12 +91,12 @@ impl Scene {
             now: self.now,
             place: &self.place,
             policies: &self.policies(),
+            labels: &self.labels,
+            peers: &peers,
             active: self.active.as_deref(),
             released_at: self.released_at,
-            outdated: self.outdated,
-            unenforced: self.unenforced,
-            stale_view: self.stale_view,
-            over_budget: self.over_budget,
+            acts: &self.acts,
+            gates: self.gates,
         })
     }
 
@@ -98,7 +105,7 @@ impl Scene {
     }
 
     fn needs_decision(&self, status: Option<&HostAlertStatus>) -> bool {
-        needs_decision(&self.alert, status, &self.policies(), self.written, self.now)
+        needs_decision(&self.alert, &self.labels, status, &self.policies(), self.written, self.now)
     }
 }
 
@@ -125,7 +132,7 @@ fn an_alert_that_satisfies_an_enforcing_policy_makes_a_quarantine() {
     assert!(new.name.starts_with("cmp-1-"));
     let minimal = json!({
         "cloud": "production", "host": "cmp-1", "mode": "Enforce", "reason": "suricata 1:2024897 from 10.0.4.7",
-        "trigger": {"policy": "lab", "policyGeneration": 4, "alerts": ["node-1-00"]},
+        "trigger": {"policy": "lab", "policyGeneration": 4, "alerts": ["node-1-00"], "rules": ["suricata:1:2024897"]},
     });
     assert_eq!(new.spec, serde_json::from_value::<HostQuarantineSpec>(minimal).unwrap(), "everything else has the value that the API server would fill in");
     assert_says(&judgement, &["suricata 1:2024897", "10.0.4.7", "QuarantinePolicy lab", "3 or more within 60s", "At seq 12 there were 3."]);
@@ -171,12 +178,58 @@ fn what_a_policy_is_about() {
         ("stream event", json!({"sid": 2_210_045}), json!({"rules": ["suricata:1:2210045"]}), false),
         ("the last of the sensor's own events", json!({"sid": 2_299_999}), json!({}), false),
         ("the next after them", json!({"sid": 2_300_000}), json!({}), true),
+        ("its class, in another case", json!({"classification": "Web Application Attack"}), json!({"classifications": ["web application attack"]}), true),
+        ("another class", json!({"classification": "Web Application Attack"}), json!({"classifications": ["Trojan"]}), false),
+        ("no class", json!({}), json!({"classifications": ["Trojan"]}), false),
+        ("its action", json!({"action": "drop"}), json!({"actions": ["allow", "drop"]}), true),
+        ("another action", json!({"action": "would_drop"}), json!({"actions": ["drop"]}), false),
+        ("no action", json!({}), json!({"actions": ["allow"]}), false),
+        ("a source in range", json!({"source": {"ip": "10.0.4.7"}}), json!({"sourceCIDRs": ["192.168.0.0/16", "10.0.0.0/8"]}), true),
+        ("a source out of range", json!({"source": {"ip": "11.0.4.7"}}), json!({"sourceCIDRs": ["10.0.0.0/8"]}), false),
+        ("an IPv4 source written as IPv6", json!({"source": {"ip": "::ffff:10.0.4.7"}}), json!({"sourceCIDRs": ["10.0.0.0/8"]}), true),
+        ("no source", json!({}), json!({"sourceCIDRs": ["0.0.0.0/0"]}), false),
+        ("destinations in range", json!({"destinations": [{"ip": "10.0.2.1"}, {"ip": "10.0.2.2"}]}), json!({"destinationCIDRs": ["10.0.2.0/24"]}), true),
+        (
+            "one destination out of range",
+            json!({"destinations": [{"ip": "10.0.2.1"}, {"ip": "10.0.3.2"}]}),
+            json!({"destinationCIDRs": ["10.0.2.0/24"]}),
+            false,
+        ),
+        (
+            "perhaps more destinations than are listed",
+            json!({"destinations": [{"ip": "10.0.2.1"}, {"ip": "10.0.2.2"}, {"ip": "10.0.2.3"}, {"ip": "10.0.2.4"}]}),
+            json!({"destinationCIDRs": ["10.0.2.0/24"]}),
+            false,
+        ),
+        ("no destination", json!({}), json!({"destinationCIDRs": ["0.0.0.0/0"]}), false),
+        ("a host without labels", json!({}), json!({"hostSelector": {"matchLabels": {"tier": "front"}}}), false),
+        (
+            "a host without labels, where a label must not be there",
+            json!({}),
+            json!({"hostSelector": {"matchExpressions": [{"key": "tier", "operator": "DoesNotExist"}]}}),
+            true,
+        ),
+        ("a rule with a name", json!({"engine": "falco", "ruleID": "Detect outbound", "gid": null, "sid": null}), json!({"rules": ["falco:Detect *"]}), true),
+        ("another name", json!({"engine": "falco", "ruleID": "Detect outbound", "gid": null, "sid": null}), json!({"rules": ["falco:Write *"]}), false),
+        ("silence, to a policy for everything", json!({"engine": "sidestep", "ruleID": "SensorSilent", "gid": null, "sid": null}), json!({}), false),
+        (
+            "silence, to a policy that names it",
+            json!({"engine": "sidestep", "ruleID": "SensorSilent", "gid": null, "sid": null}),
+            json!({"engines": ["sidestep"]}),
+            true,
+        ),
+        (
+            "silence, to a policy that names its rule",
+            json!({"engine": "sidestep", "ruleID": "SensorSilent", "gid": null, "sid": null}),
+            json!({"rules": ["sidestep:SensorSilent"]}),
+            true,
+        ),
         ("another generator than rules have", json!({"gid": 116}), json!({}), false),
         ("no rule that can be read", json!({"ruleID": "x", "gid": null, "sid": null}), json!({}), false),
     ];
     for (what, alert_changes, match_changes, expected) in rows {
         let matching: Match = serde_json::from_value(match_changes.clone()).unwrap();
-        assert_eq!(matches(&matching, &alert(alert_changes.clone())), expected, "{what}");
+        assert_eq!(matches(&matching, &alert(alert_changes.clone()), &Labels::new()), expected, "{what}");
         let decision = scene(alert_changes, json!({"match": match_changes})).decision();
         assert_eq!(decision, if expected { Decision::Quarantined } else { Decision::NoPolicy }, "{what}");
     }
@@ -340,7 +393,7 @@ fn what_observing_policies_would_have_done_is_listed_by_priority_and_at_most_fou
 #[test]
 fn observing_policies_are_subject_to_the_same_gates() {
     let mut scene = scene(json!({}), json!({"mode": "Observe"}));
-    scene.over_budget = Some("No more hosts.");
+    scene.gates.over_budget = Some("No more hosts.");
     let judgement = scene.judge();
     assert_eq!((judgement.decision, observed_as(&judgement)), (Decision::Recorded, vec![("lab", Decision::OverBudget)]));
 }
@@ -366,7 +419,7 @@ fn the_policy_that_was_closest_explains() {
 #[test]
 fn an_active_quarantine_is_joined_whatever_the_budget_and_the_view() {
     let mut scene = scene(json!({}), json!({}));
-    (scene.active, scene.over_budget, scene.stale_view) = (Some("maintenance".into()), Some("No more hosts."), Some("Too old."));
+    (scene.active, scene.gates.over_budget, scene.gates.stale_view) = (Some("maintenance".into()), Some("No more hosts."), Some("Too old."));
     let judgement = scene.judge();
     assert_eq!((judgement.decision, judgement.quarantine.as_deref()), (Decision::AlreadyQuarantined, Some("maintenance")));
     assert_eq!(judgement.create, None);
@@ -392,11 +445,11 @@ fn a_quarantine_that_this_very_decision_made_is_not_one_that_it_joins() {
 #[test]
 fn closed_gates_are_quoted_and_make_nothing() {
     let mut scene = scene(json!({}), json!({}));
-    scene.over_budget = Some("No more hosts.");
+    scene.gates.over_budget = Some("No more hosts.");
     let budget = scene.judge();
     assert_eq!((budget.decision, budget.policy.as_deref(), budget.create.as_ref()), (Decision::OverBudget, Some("lab"), None));
     assert_says(&budget, &["No more hosts."]);
-    scene.stale_view = Some("Too old.");
+    scene.gates.stale_view = Some("Too old.");
     let view = scene.judge();
     assert_eq!((view.decision, view.create.as_ref()), (Decision::Stale, None));
     assert_says(&view, &["Too old."]);
@@ -406,11 +459,12 @@ fn closed_gates_are_quoted_and_make_nothing() {
 fn without_enforced_identity_or_with_outdated_kinds_it_is_recorded_and_joins_nothing() {
     let mut scene = scene(json!({}), json!({}));
     for active in [None, Some("maintenance".to_owned())] {
-        (scene.active, scene.outdated, scene.unenforced) = (active, None, Some("No policy ties sentinels."));
+        scene.active = active;
+        scene.gates = Gates { unenforced: Some("No policy ties sentinels."), ..Gates::default() };
         let forged = scene.judge();
         assert_eq!((forged.decision, forged.quarantine.as_ref(), forged.create.as_ref()), (Decision::IdentityUnenforced, None, None));
         assert_says(&forged, &["No policy ties sentinels."]);
-        scene.outdated = Some("A field is missing.");
+        scene.gates.only_records = Some("A field is missing.");
         let outdated = scene.judge();
         assert_eq!((outdated.decision, outdated.quarantine.as_ref(), outdated.create.as_ref()), (Decision::Recorded, None, None));
         assert_says(&outdated, &["A field is missing."]);
@@ -458,8 +512,12 @@ fn service(host: &str) -> ComputeService {
 type Cloud<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a [&'a str]>);
 
 fn located(clouds: &[Cloud<'_>]) -> Result<Place, Unmapped> {
-    let mappings: Vec<Vec<HostMapping>> =
-        clouds.iter().map(|(_, mapping, _)| mapping.iter().map(|(host, node)| HostMapping { host: (*host).into(), node: (*node).into() }).collect()).collect();
+    let mappings: Vec<Vec<HostMapping>> = clouds
+        .iter()
+        .map(|(_, mapping, _)| {
+            mapping.iter().map(|(host, node)| HostMapping { host: (*host).into(), node: Some((*node).into()), labels: Labels::new() }).collect()
+        })
+        .collect();
     let services: Vec<Option<Vec<ComputeService>>> =
         clouds.iter().map(|(_, _, hosts)| hosts.map(|hosts| hosts.iter().map(|host| service(host)).collect())).collect();
     let facts: Vec<CloudFacts<'_>> = clouds
@@ -542,7 +600,7 @@ fn an_alert_is_judged_when_it_is_new_and_when_its_events_are() {
 #[test]
 fn a_decision_that_is_not_final_is_taken_again_while_the_alert_is_young() {
     let mut scene = scene(json!({}), json!({"evidence": {"maxAge": "1m"}}));
-    scene.over_budget = Some("No more hosts.");
+    scene.gates.over_budget = Some("No more hosts.");
     let over_budget = status(&scene);
     assert!(scene.needs_decision(Some(&over_budget)));
     scene.now = at(59.0);
@@ -561,7 +619,17 @@ fn a_decision_that_is_not_final_is_taken_again_while_the_alert_is_young() {
 fn every_decision_but_the_final_ones_is_taken_again() {
     let scene = scene(json!({}), json!({}));
     let again = |decision| scene.needs_decision(Some(&HostAlertStatus { decision: Some(decision), ..status(&scene) }));
-    for decision in [Decision::NoPolicy, Decision::BelowThreshold, Decision::OverBudget, Decision::Stale, Decision::Unmapped, Decision::Recorded] {
+    for decision in [
+        Decision::NoPolicy,
+        Decision::BelowThreshold,
+        Decision::Suppressed,
+        Decision::Cooldown,
+        Decision::OverBudget,
+        Decision::Stale,
+        Decision::Unmapped,
+        Decision::IdentityUnenforced,
+        Decision::Recorded,
+    ] {
         assert!(again(decision), "{decision:?}");
     }
     for decision in [Decision::AlreadyQuarantined, Decision::Quarantined] {
@@ -612,4 +680,327 @@ fn a_status_keeps_when_the_series_was_first_received() {
     let third = base.judge().status(&reused, Some(&first), at(9.0));
     assert_eq!(third.first_received.unwrap().0, at(9.0));
     assert_eq!((first.observed_series.as_deref(), first.observed_seq), (Some("0011223344556677"), Some(12)));
+}
+
+// --- hosts by their labels ---
+
+#[test]
+fn hosts_are_selected_by_their_labels() {
+    let expression = |key: &str, operator: &str, values: &[&str]| json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]});
+    let rows = [
+        (json!({}), true),
+        (json!({"matchLabels": {"tier": "front"}}), true),
+        (json!({"matchLabels": {"tier": "back"}}), false),
+        (json!({"matchLabels": {"tier": "front", "row": "7"}}), false),
+        (expression("tier", "In", &["back", "front"]), true),
+        (expression("tier", "In", &["back"]), false),
+        (expression("row", "In", &["7"]), false),
+        (expression("tier", "NotIn", &["back"]), true),
+        (expression("tier", "NotIn", &["front"]), false),
+        (expression("row", "NotIn", &["7"]), true),
+        (expression("tier", "Exists", &[]), true),
+        (expression("row", "Exists", &[]), false),
+        (expression("row", "DoesNotExist", &[]), true),
+        (expression("tier", "DoesNotExist", &[]), false),
+    ];
+    for (selector, expected) in rows {
+        let mut scene = scene(json!({}), json!({"match": {"hostSelector": selector}}));
+        scene.labels = Labels::from([("tier".to_owned(), "front".to_owned())]);
+        assert_eq!(scene.decision() == Decision::Quarantined, expected, "{selector}");
+    }
+}
+
+// --- groups ---
+
+/// Another series: what is changed, and when its last event was, in seconds after that of the alert that is judged.
+fn peer(changes: Value, after: f64) -> (HostAlertSpec, Option<f64>) {
+    let mut whole = json!({"recent": [{"secondsAgo": 0, "count": 1}]});
+    merge(&mut whole, changes);
+    let mut spec = alert(whole);
+    spec.last_seen = MicroTime(at(after));
+    (spec, None)
+}
+
+fn grouped(threshold: Value, peers: Vec<(HostAlertSpec, Option<f64>)>) -> Scene {
+    let one = json!({"recent": [{"secondsAgo": 0, "count": 1}]});
+    let mut scene = scene(one, json!({"threshold": threshold}));
+    scene.now = at(30.0);
+    scene.peers = peers;
+    scene
+}
+
+#[test]
+fn what_is_counted_together() {
+    let two = |group: &[&str]| json!({"count": 2, "groupBy": group});
+    let rows = [
+        ("one series by default", json!({"count": 2}), json!({"ruleID": "1:7"}), -5.0, false),
+        ("another rule on the host", two(&["Host"]), json!({"ruleID": "1:7", "sid": 7}), -5.0, true),
+        ("another host", two(&["Host"]), json!({"node": "node-2"}), -5.0, false),
+        ("the same far end on another host", two(&["Subject"]), json!({"node": "node-2"}), -5.0, true),
+        ("another far end", two(&["Subject"]), json!({"node": "node-2", "subject": "10.0.4.8"}), -5.0, false),
+        ("the same rule on another host", two(&["Rule"]), json!({"node": "node-2", "subject": "10.0.4.8"}), -5.0, true),
+        ("another rule by the same far end", two(&["Host", "Subject"]), json!({"ruleID": "1:7", "sid": 7}), -5.0, true),
+        ("before the window", two(&["Host"]), json!({"ruleID": "1:7", "sid": 7}), -60.0, false),
+        ("at the edge of the window", two(&["Host"]), json!({"ruleID": "1:7", "sid": 7}), -59.9, true),
+        ("later than the alert itself", two(&["Host"]), json!({"ruleID": "1:7", "sid": 7}), 20.0, true),
+        ("not what the policy is about", two(&["Host"]), json!({"ruleID": "1:7", "sid": 7, "severity": "Low"}), -5.0, false),
+        ("no evidence", two(&["Host"]), json!({"ruleID": "1:7", "sid": 7, "flow": "OneWay"}), -5.0, false),
+    ];
+    for (what, threshold, changes, after, expected) in rows {
+        let scene = grouped(threshold, vec![peer(changes, after)]);
+        assert_eq!(scene.decision() == Decision::Quarantined, expected, "{what}: {}", scene.judge().message);
+    }
+}
+
+#[test]
+fn an_alert_whose_own_events_are_too_old_is_not_carried_by_others() {
+    let mut scene = grouped(json!({"count": 1, "groupBy": ["Host"]}), vec![peer(json!({"ruleID": "1:7", "sid": 7}), 61.0)]);
+    scene.now = at(62.0);
+    assert_eq!(scene.decision(), Decision::BelowThreshold);
+}
+
+#[test]
+fn events_of_others_before_the_release_of_their_host_do_not_count() {
+    let mut scene = grouped(json!({"count": 2, "groupBy": ["Subject"]}), vec![peer(json!({"node": "node-2"}), -5.0)]);
+    assert_eq!(scene.decision(), Decision::Quarantined);
+    scene.peers[0].1 = Some(10.0);
+    assert_eq!(scene.decision(), Decision::BelowThreshold);
+}
+
+#[test]
+fn with_flow_any_several_series_of_one_rule_and_far_end_are_one_group() {
+    let one = json!({"recent": [{"secondsAgo": 0, "count": 1}]});
+    let mut scene = scene(one, json!({"evidence": {"flow": "Any"}, "threshold": {"count": 2}}));
+    assert_eq!(scene.decision(), Decision::BelowThreshold);
+    scene.peers = vec![peer(json!({"flow": "OneWay"}), -5.0)];
+    assert_eq!(scene.decision(), Decision::Quarantined);
+}
+
+#[test]
+fn different_values_are_counted() {
+    let three_rules = json!({"count": 1, "groupBy": ["Host"], "distinct": {"field": "Rule", "min": 3}});
+    let rule = |sid: i64| peer(json!({"ruleID": format!("1:{sid}"), "sid": sid}), -5.0);
+    let rows = [
+        ("one rule, many events", three_rules.clone(), vec![peer(json!({"subject": "x"}), -1.0), peer(json!({"subject": "y"}), -2.0)], false),
+        ("two rules", three_rules.clone(), vec![rule(7)], false),
+        ("three rules", three_rules.clone(), vec![rule(7), rule(8)], true),
+        ("three rules, one long ago", three_rules, vec![rule(7), peer(json!({"ruleID": "1:8", "sid": 8}), -70.0)], false),
+        (
+            "a far end on three nodes",
+            json!({"count": 1, "groupBy": ["Subject"], "distinct": {"field": "Node", "min": 3}}),
+            vec![peer(json!({"node": "node-2"}), -5.0), peer(json!({"node": "node-3"}), -6.0)],
+            true,
+        ),
+        (
+            "two far ends, and several without a name",
+            json!({"count": 1, "groupBy": ["Host"], "distinct": {"field": "Subject", "min": 3}}),
+            vec![peer(json!({"subject": "x"}), -5.0), peer(json!({"subject": "-"}), -6.0)],
+            false,
+        ),
+    ];
+    for (what, threshold, peers, expected) in rows {
+        let scene = grouped(threshold, peers);
+        assert_eq!(scene.decision() == Decision::Quarantined, expected, "{what}: {}", scene.judge().message);
+    }
+}
+
+#[test]
+fn a_group_and_its_figures_are_named() {
+    let scene = grouped(
+        json!({"count": 9, "groupBy": ["Host", "Subject"], "distinct": {"field": "Rule", "min": 3}}),
+        vec![peer(json!({"ruleID": "1:7", "sid": 7}), -5.0)],
+    );
+    assert_says(&scene.judge(), &["9 alerts within 60s of the same Host, Subject, with 3 different Rules", "there were 2, 2 different."]);
+}
+
+// --- a silent sensor ---
+
+#[test]
+fn flow_and_count_do_not_apply_to_a_silent_sensor() {
+    let silent = json!({"engine": "sidestep", "ruleID": "SensorSilent", "gid": null, "sid": null, "flow": "Unknown", "subject": "-", "recent": []});
+    assert_eq!(scene(silent, json!({"match": {"engines": ["sidestep"]}})).decision(), Decision::Quarantined);
+}
+
+// --- rules that are left alone ---
+
+fn suppressing(until: f64) -> Value {
+    json!([{"rules": ["suricata:1:2024000-2024999"], "until": at(until).to_string(), "reason": "scanner of the audit"}])
+}
+
+#[test]
+fn a_suppressed_rule_is_left_alone_until_the_time_that_is_given() {
+    let scene_at = |now: f64| {
+        let mut scene = scene(json!({}), json!({"suppress": suppressing(100.0)}));
+        scene.now = at(now);
+        scene.judge()
+    };
+    let suppressed = scene_at(99.0);
+    assert_eq!((suppressed.decision, suppressed.policy.as_deref(), suppressed.again_at), (Decision::Suppressed, Some("lab"), Some(at(100.0))));
+    assert_says(&suppressed, &["QuarantinePolicy lab leaves rule suricata:1:2024897 alone", "scanner of the audit"]);
+    assert_eq!((suppressed.held, scene_at(100.0).decision), (Held::Not, Decision::Quarantined));
+}
+
+#[test]
+fn a_policy_that_suppresses_is_no_candidate_and_keeps_no_other_from_deciding() {
+    let rows = [
+        ("another acts", vec![("a", json!({"priority": 900, "suppress": suppressing(99.0)})), ("b", json!({}))], Decision::Quarantined),
+        ("another falls short", vec![("a", json!({"suppress": suppressing(99.0)})), ("b", json!({"threshold": {"count": 9}}))], Decision::BelowThreshold),
+        ("another rule", vec![("a", json!({"suppress": [{"rules": ["suricata:1:5"], "until": at(99.0).to_string(), "reason": "r"}]}))], Decision::Quarantined),
+    ];
+    for (what, policies, expected) in rows {
+        assert_eq!(several(policies).decision, expected, "{what}");
+    }
+}
+
+// --- cooldowns ---
+
+/// What the policy of the scene did to the host of the scene, so many seconds before the alert.
+fn act_before(seconds: f64) -> Act {
+    Act {
+        quarantine: "cmp-1-00000000".into(),
+        host: HostName::from("cmp-1"),
+        policy: "lab".into(),
+        rules: vec!["suricata:1:2024897".into()],
+        at: at(-seconds),
+        released: None,
+        under_way: false,
+    }
+}
+
+fn after(act: Act, cooldown: Value) -> Judgement {
+    let mut scene = scene(json!({}), json!({"cooldown": cooldown, "limits": {"maxQuarantinesPerHour": 9}}));
+    (scene.acts, scene.now) = (vec![act], at(0.0));
+    scene.judge()
+}
+
+#[test]
+fn a_policy_leaves_a_host_alone_for_a_while_after_it_acted() {
+    let long = || json!({"perHost": "30m", "perRule": "10m"});
+    let rule_only = || json!({"perHost": "0s", "perRule": "10m"});
+    let other_rule = |seconds| Act { rules: vec!["suricata:1:5".into()], ..act_before(seconds) };
+    let rows = [
+        ("within perHost", act_before(1799.0), long(), Decision::Cooldown),
+        ("after perHost", act_before(1800.0), long(), Decision::Quarantined),
+        ("another rule within perHost", other_rule(1799.0), long(), Decision::Cooldown),
+        ("within perRule", act_before(599.0), rule_only(), Decision::Cooldown),
+        ("after perRule", act_before(600.0), rule_only(), Decision::Quarantined),
+        ("another rule within perRule", other_rule(1.0), rule_only(), Decision::Quarantined),
+        ("another policy's", Act { policy: "other".into(), ..act_before(1.0) }, long(), Decision::Quarantined),
+        ("another host's", Act { host: HostName::from("cmp-2"), ..act_before(1.0) }, long(), Decision::Quarantined),
+    ];
+    for (what, act, cooldown, expected) in rows {
+        assert_eq!(after(act, cooldown).decision, expected, "{what}");
+    }
+    let judgement = after(act_before(300.0), long());
+    assert_eq!((judgement.again_at, judgement.held), (Some(at(1500.0)), Held::ByActing));
+    assert_says(&judgement, &["HostQuarantine cmp-1-00000000", "spec.cooldown.perHost", "leaves it alone until 2026-11-25T12:25:0"]);
+}
+
+#[test]
+fn a_cooldown_ends_at_a_release_with_verdict_remediated() {
+    let released = Act { released: Some((at(-100.0), false)), ..act_before(300.0) };
+    assert_eq!(after(released, json!({})).decision, Decision::Quarantined);
+}
+
+#[test]
+fn the_rules_of_a_false_positive_do_not_count_on_its_host_for_a_day() {
+    let released = |ago: f64| Act { released: Some((at(-ago), true)), ..act_before(90_000.0) };
+    let day = 24.0 * 3600.0;
+    let rows = [
+        ("within the day", released(day - 1.0), Decision::Cooldown),
+        ("a day later", released(day), Decision::Quarantined),
+        ("another policy's", Act { policy: "other".into(), ..released(5.0) }, Decision::Cooldown),
+        ("another rule", Act { rules: vec!["suricata:1:5".into()], ..released(5.0) }, Decision::Quarantined),
+        ("another host", Act { host: HostName::from("cmp-2"), ..released(5.0) }, Decision::Quarantined),
+    ];
+    for (what, act, expected) in rows {
+        assert_eq!(after(act, json!({})).decision, expected, "{what}");
+    }
+    assert_says(&after(released(5.0), json!({})), &["released as a false positive", "rule suricata:1:2024897 does not count on host cmp-1"]);
+}
+
+// --- limits of a policy ---
+
+#[test]
+fn a_policy_has_so_many_quarantines_under_way_and_no_more() {
+    let under_way = |host: &str| Act { host: HostName::from(host), under_way: true, quarantine: host.into(), ..act_before(300.0) };
+    let decide = |acts: Vec<Act>, limit: u32| {
+        let mut scene = scene(json!({}), json!({"limits": {"maxConcurrentQuarantines": limit, "maxQuarantinesPerHour": 9}}));
+        scene.acts = acts;
+        scene.judge()
+    };
+    let full = decide(vec![under_way("cmp-2")], 1);
+    assert_eq!((full.decision, full.create.as_ref()), (Decision::OverBudget, None));
+    assert_says(&full, &["1 HostQuarantines under way (cmp-2)", "spec.limits.maxConcurrentQuarantines is 1"]);
+    assert_eq!(decide(vec![under_way("cmp-2")], 2).decision, Decision::Quarantined);
+    assert_eq!(decide(vec![Act { policy: "other".into(), ..under_way("cmp-2") }], 1).decision, Decision::Quarantined);
+    assert_eq!(decide(vec![Act { under_way: false, ..under_way("cmp-2") }], 1).decision, Decision::Quarantined);
+}
+
+#[test]
+fn a_policy_makes_so_many_quarantines_an_hour_and_no_more() {
+    let made = |seconds: f64| Act { host: HostName::from("cmp-2"), ..act_before(seconds) };
+    let decide = |acts: Vec<Act>| {
+        let mut scene = scene(json!({}), json!({"limits": {"maxQuarantinesPerHour": 2}}));
+        (scene.acts, scene.now) = (acts, at(0.0));
+        scene.judge()
+    };
+    let full = decide(vec![made(10.0), made(3599.0), made(3600.0)]);
+    assert_eq!((full.decision, full.again_at), (Decision::OverBudget, Some(at(1.0))));
+    assert_says(&full, &["2 HostQuarantines within the last hour", "spec.limits.maxQuarantinesPerHour is 2"]);
+    assert_eq!(decide(vec![made(10.0), made(3600.0)]).decision, Decision::Quarantined);
+}
+
+// --- the order of the gates ---
+
+/// Everything that can stand against it does; each step takes the first away, and the next one speaks.
+#[test]
+fn the_gates_speak_in_a_fixed_order() {
+    let mut scene = scene(json!({}), json!({}));
+    scene.gates = Gates {
+        unenforced: Some("identity"),
+        only_records: Some("only records"),
+        stale_view: Some("stale view"),
+        over_share: Some("share"),
+        over_budget: Some("budget"),
+    };
+    scene.acts = vec![act_before(5.0)];
+    scene.active = Some("other".into());
+    let mut seen = Vec::new();
+    let mut look = |scene: &Scene| seen.push(scene.decision());
+    look(&scene);
+    scene.gates.only_records = None;
+    look(&scene);
+    scene.gates.unenforced = None;
+    look(&scene);
+    scene.active = None;
+    look(&scene);
+    scene.gates.stale_view = None;
+    look(&scene);
+    scene.acts = vec![Act { host: HostName::from("cmp-2"), under_way: true, ..act_before(5.0) }];
+    look(&scene);
+    assert_says(&scene.judge(), &["maxConcurrentQuarantines"]);
+    scene.acts.clear();
+    look(&scene);
+    assert_says(&scene.judge(), &["share"]);
+    scene.gates.over_share = None;
+    look(&scene);
+    assert_says(&scene.judge(), &["budget"]);
+    scene.gates.over_budget = None;
+    look(&scene);
+    let over = Decision::OverBudget;
+    assert_eq!(
+        seen,
+        [
+            Decision::Recorded,
+            Decision::IdentityUnenforced,
+            Decision::AlreadyQuarantined,
+            Decision::Stale,
+            Decision::Cooldown,
+            over,
+            over,
+            over,
+            Decision::Quarantined
+        ]
+    );
 }

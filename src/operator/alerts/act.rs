@@ -10,6 +10,7 @@ use crate::alert::decision::NewQuarantine;
 use crate::api::quarantine::{TimelineEntry, TimelineEvent};
 use crate::api::units::ClockName;
 use crate::api::{FINALIZER, HostAlert, HostQuarantine};
+use crate::gate::DECIDED;
 use crate::kubernetes::answer;
 use crate::kubernetes::status::FIELD_MANAGER;
 use crate::operator::context::Context;
@@ -21,7 +22,7 @@ const MOMENTS: [(&str, TimelineEvent, ClockName); 4] = [
     ("sidestep.dev/alert-written", TimelineEvent::AlertWritten, ClockName::Node),
     ("sidestep.dev/alert-read", TimelineEvent::AlertRead, ClockName::Node),
     ("sidestep.dev/alert-received", TimelineEvent::AlertReceived, ClockName::Operator),
-    ("sidestep.dev/decided", TimelineEvent::Decided, ClockName::Operator),
+    (DECIDED, TimelineEvent::Decided, ClockName::Operator),
 ];
 
 /// Makes the quarantine. One of this name is this decision's own: its name is made from the events that were decided on.

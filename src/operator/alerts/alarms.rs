@@ -18,10 +18,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::alert::decision::{Held, Judgement, Place, age};
 use crate::api::HostAlert;
+use crate::api::alert::Decision;
 use crate::api::units::Flow;
-use crate::gate;
 use crate::inventory::HostName;
 use crate::kubernetes::guard;
+use crate::operator::cloud::Past;
 use crate::operator::context::Context;
 
 /// How long a host stays alerted: no destination for servers that leave another.
@@ -102,34 +103,51 @@ fn happened(alert: &HostAlert, now: Timestamp) -> Timestamp {
 /// The hosts of a cloud that are no destinations, because they were attacked, or attack, within 30 minutes.
 pub(in super::super) fn alerted_hosts(context: &Context, cloud: &str, now: Timestamp) -> BTreeSet<HostName> {
     let recent = |at: Timestamp| now.duration_since(at) < ALERTED_FOR;
-    let (mut hosts, attackers) = context.alarms.with(context, |known| {
-        let hosts = since_release(context, known, cloud, |times| times.by_any.filter(|at| recent(*at)));
-        let attackers: Vec<IpAddr> = known.attackers.get(cloud).into_iter().flatten().filter(|(_, at)| recent(**at)).map(|(address, _)| *address).collect();
-        (hosts, attackers)
-    });
-    hosts.extend(hosts_of(context, cloud, &attackers));
+    let past = Past::of(context, cloud, &context.claims());
+    let mut hosts = context.alarms.with(context, |known| since_release(known, &past, cloud, |times| times.by_any.filter(|at| recent(*at))));
+    hosts.extend(attacking_hosts(context, cloud, now));
     hosts
 }
 
 /// The hosts of a cloud on which a policy that acts held within 10 minutes: what the ceiling on their share counts.
-pub(in super::super) fn alerting_hosts(context: &Context, cloud: &str, now: Timestamp) -> BTreeSet<HostName> {
+pub(in super::super) fn alerting_hosts(context: &Context, cloud: &str, past: &Past, now: Timestamp) -> BTreeSet<HostName> {
     let recent = |at: &Timestamp| now.duration_since(*at) < ALERTING_FOR;
-    context.alarms.with(context, |known| since_release(context, known, cloud, |times| times.by_acting.filter(recent)))
+    context.alarms.with(context, |known| since_release(known, past, cloud, |times| times.by_acting.filter(recent)))
 }
 
-fn since_release(context: &Context, known: &Known, cloud: &str, time: impl Fn(&Times) -> Option<Timestamp>) -> BTreeSet<HostName> {
-    let claims = context.claims();
+fn since_release(known: &Known, past: &Past, cloud: &str, time: impl Fn(&Times) -> Option<Timestamp>) -> BTreeSet<HostName> {
     let hosts = known.hosts.iter().filter(|(place, _)| place.cloud == cloud).filter_map(|(place, times)| Some((&place.host, time(times)?)));
-    hosts.filter(|(host, at)| gate::latest_release(&claims, cloud, host).is_none_or(|released| *at > released)).map(|(host, _)| host.clone()).collect()
+    hosts.filter(|(host, at)| past.latest_release(host).is_none_or(|released| *at > released)).map(|(host, _)| host.clone()).collect()
 }
 
-/// The hosts of the attackers' addresses, where Nova knows them.
-fn hosts_of(context: &Context, cloud: &str, attackers: &[IpAddr]) -> Vec<HostName> {
-    let Ok(live) = context.cloud(cloud) else { return Vec::new() };
+/// The hosts whose own address, or a server's on them, attacked another host of the cloud over established connections within 30 minutes, where Nova knows the address.
+fn attacking_hosts(context: &Context, cloud: &str, now: Timestamp) -> BTreeSet<HostName> {
+    let attackers: Vec<IpAddr> = context.alarms.with(context, |known| {
+        let recent = known.attackers.get(cloud).into_iter().flatten().filter(|(_, at)| now.duration_since(**at) < ALERTED_FOR);
+        recent.map(|(address, _)| *address).collect()
+    });
+    let Ok(live) = context.cloud(cloud) else { return BTreeSet::new() };
     if attackers.is_empty() {
-        return Vec::new();
+        return BTreeSet::new();
     }
     live.inventory.want_addresses();
-    let Some(addresses) = live.inventory.addresses() else { return Vec::new() };
+    let Some(addresses) = live.inventory.addresses() else { return BTreeSet::new() };
     attackers.iter().flat_map(|address| addresses.hosts_of(address)).cloned().collect()
+}
+
+/// The attacking hosts that wait for a place in the budget. They go before the hosts that they attack: servers must not be moved into an attacker's arms.
+pub(in super::super) fn waiting_attackers(context: &Context, cloud: &str, now: Timestamp) -> BTreeSet<HostName> {
+    let mut attacking = attacking_hosts(context, cloud, now);
+    if attacking.is_empty() {
+        return attacking;
+    }
+    let waiting: BTreeSet<String> = guard::select(&context.stores.alerts, |alert| {
+        let status = alert.status.as_ref().filter(|status| status.decision == Some(Decision::OverBudget) && status.cloud.as_deref() == Some(cloud))?;
+        let young = now.duration_since(happened(alert, now)) < ALERTING_FOR;
+        status.host.clone().filter(|_| young)
+    })
+    .into_iter()
+    .collect();
+    attacking.retain(|host| waiting.contains(&host.0));
+    attacking
 }

@@ -1,34 +1,40 @@
-//! What a decision on an alert is taken on.
+//! What a decision on an alert is taken on. All of it from memory, and without copying what the stores hold: it is read with every alert.
 
-use jiff::Timestamp;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
+use kube::core::DeserializeGuard;
 
-use crate::alert::decision::{Case, CloudFacts, Place, Policy, Unmapped, locate};
-use crate::api::{HostAlert, QuarantinePolicy};
-use crate::gate::{self, BudgetFacts, Claim};
+use crate::alert::decision::{Act, Case, CloudFacts, Gates, Labels, Place, Policy, Series, Unmapped, age, counts_one_series, locate, matches, same_group};
+use crate::api::condition::RUNS_ON_SUSPECT;
+use crate::api::{HostAlert, OpenStackCloud, OpenStackCloudSpec, QuarantinePolicy};
+use crate::gate;
+use crate::inventory::HostName;
 use crate::kubernetes::guard;
+use crate::operator::cloud::{self, BudgetView};
 use crate::operator::context::Context;
 
-/// The facts behind one decision.
-pub(super) struct Facts {
-    name: String,
+/// What is known of an alert before anything is asked about its host: where it belongs, and the policies.
+pub(super) struct Beginning {
     place: Result<Place, Unmapped>,
-    policies: Vec<QuarantinePolicy>,
-    active: Option<String>,
-    released_at: Option<Timestamp>,
-    outdated: Option<String>,
-    unenforced: Option<String>,
-    stale_view: Option<String>,
-    over_budget: Option<String>,
+    labels: Labels,
+    policies: Vec<Arc<DeserializeGuard<QuarantinePolicy>>>,
     /// The API server's time of the sentinel's last write.
     pub(super) written: Option<Timestamp>,
 }
 
-impl Facts {
+impl Beginning {
+    pub(super) fn of(context: &Context, alert: &HostAlert) -> Self {
+        let place = place(context, &alert.spec.node);
+        let labels = place.as_ref().map(|place| labels(context, place)).unwrap_or_default();
+        Self { place, labels, policies: context.stores.policies.state(), written: written(alert) }
+    }
+
     /// The policies as the decision takes them.
     pub(super) fn policies(&self) -> Vec<Policy<'_>> {
-        self.policies
-            .iter()
+        let valid = self.policies.iter().filter_map(|policy| policy.0.as_ref().ok());
+        valid
             .map(|policy| Policy {
                 name: policy.metadata.name.as_deref().unwrap_or_default(),
                 generation: policy.metadata.generation.unwrap_or(0),
@@ -37,52 +43,130 @@ impl Facts {
             .collect()
     }
 
+    /// The labels of the host.
+    pub(super) fn labels(&self) -> &Labels {
+        &self.labels
+    }
+}
+
+/// What is asked about the host.
+pub(super) struct Facts {
+    name: String,
+    pub(super) active: Option<String>,
+    released_at: Option<Timestamp>,
+    acts: Vec<Act>,
+    peers: Vec<Peer>,
+    only_records: Option<String>,
+    unenforced: Option<String>,
+    stale_view: Option<String>,
+    over_share: Option<String>,
+    over_budget: Option<String>,
+}
+
+/// Another series of the cloud that is counted together with the one that is judged.
+pub(super) struct Peer {
+    alert: Arc<DeserializeGuard<HostAlert>>,
+    age: SignedDuration,
+    released_ago: Option<SignedDuration>,
+    labels: Labels,
+}
+
+impl Peer {
+    fn series(&self) -> Option<Series<'_>> {
+        let alert = &self.alert.0.as_ref().ok()?.spec;
+        Some(Series { alert, age: self.age, released_ago: self.released_ago, labels: &self.labels })
+    }
+
+    /// The alert, if it parses.
+    pub(super) fn alert(&self) -> Option<&HostAlert> {
+        self.alert.0.as_ref().ok()
+    }
+}
+
+impl Facts {
+    /// Reads everything that a decision on this alert needs.
+    pub(super) fn of(context: &Context, alert: &HostAlert, beginning: &Beginning, now: Timestamp) -> Self {
+        let mut facts = Self {
+            name: alert.name_any(),
+            active: None,
+            released_at: None,
+            acts: Vec::new(),
+            peers: Vec::new(),
+            only_records: None,
+            unenforced: None,
+            stale_view: None,
+            over_share: None,
+            over_budget: None,
+        };
+        let Ok(place) = &beginning.place else { return facts };
+        let Some(spec) = context.cloud_spec(&place.cloud) else { return facts };
+        let view = BudgetView::of(context, &place.cloud, spec.budget);
+        facts.active = gate::active_on(&view.claims, &place.cloud, &place.host).map(|claim| claim.name.clone());
+        facts.released_at = view.past.latest_release(&place.host);
+        facts.acts = view.past.acts();
+        facts.peers = peers(context, alert, beginning, place, &view, now);
+        facts.ask(context, place, &spec, &view, now);
+        facts
+    }
+
+    /// The sentences of the gates that are shut.
+    fn ask(&mut self, context: &Context, place: &Place, spec: &OpenStackCloudSpec, view: &BudgetView, now: Timestamp) {
+        let budget = view.facts();
+        let words = |verdict: gate::Verdict| verdict.refusal().map(ToOwned::to_owned);
+        let grounds = context.grounds();
+        self.unenforced = grounds.unenforced();
+        let unusable = cloud::usable(context, &place.cloud).err().filter(|unusable| unusable.reason == RUNS_ON_SUSPECT);
+        self.only_records = grounds.outdated().or(unusable.map(|unusable| unusable.message));
+        self.stale_view = words(gate::fresh(&place.cloud, view.begun_at(), spec.inventory.stale_after.get(), now));
+        self.over_share = words(gate::alerting_share(&budget));
+        self.over_budget = words(gate::budget_for_decision(&budget, &place.host));
+    }
+
+    /// The other series that were counted.
+    pub(super) fn peers(&self) -> &[Peer] {
+        &self.peers
+    }
+
     /// The case to judge.
-    pub(super) fn case<'a>(&'a self, alert: &'a HostAlert, policies: &'a [Policy<'a>], now: Timestamp) -> Case<'a> {
+    pub(super) fn case<'a>(
+        &'a self,
+        alert: &'a HostAlert,
+        beginning: &'a Beginning,
+        policies: &'a [Policy<'a>],
+        peers: &'a [Series<'a>],
+        now: Timestamp,
+    ) -> Case<'a> {
         Case {
             alert_name: &self.name,
             alert: &alert.spec,
-            written: self.written,
+            written: beginning.written,
             now,
-            place: &self.place,
+            place: &beginning.place,
             policies,
+            labels: &beginning.labels,
+            peers,
             active: self.active.as_deref(),
             released_at: self.released_at,
-            outdated: self.outdated.as_deref(),
-            unenforced: self.unenforced.as_deref(),
-            stale_view: self.stale_view.as_deref(),
-            over_budget: self.over_budget.as_deref(),
+            acts: &self.acts,
+            gates: Gates {
+                only_records: self.only_records.as_deref(),
+                unenforced: self.unenforced.as_deref(),
+                stale_view: self.stale_view.as_deref(),
+                over_share: self.over_share.as_deref(),
+                over_budget: self.over_budget.as_deref(),
+            },
         }
     }
-}
 
-/// Reads everything that a decision on this alert needs, from memory.
-pub(super) fn observe(context: &Context, alert: &HostAlert) -> Facts {
-    let place = place(context, &alert.spec.node);
-    let claims = context.claims();
-    let grounds = context.grounds();
-    let mut facts = Facts {
-        name: alert.name_any(),
-        policies: guard::all(&context.stores.policies),
-        active: None,
-        released_at: None,
-        outdated: grounds.outdated(),
-        unenforced: grounds.unenforced(),
-        stale_view: None,
-        over_budget: None,
-        written: written(alert),
-        place,
-    };
-    if let Ok(place) = &facts.place {
-        facts.active = gate::active_on(&claims, &place.cloud, &place.host).map(|claim| claim.name.clone());
-        facts.released_at = gate::latest_release(&claims, &place.cloud, &place.host);
-        (facts.stale_view, facts.over_budget) = gates(context, place, &claims);
+    /// The other series as the decision takes them.
+    pub(super) fn series(&self) -> Vec<Series<'_>> {
+        self.peers.iter().filter_map(Peer::series).collect()
     }
-    facts
 }
 
 fn place(context: &Context, node: &str) -> Result<Place, Unmapped> {
-    let clouds = guard::all(&context.stores.clouds);
+    let clouds = context.stores.clouds.state();
+    let clouds: Vec<&OpenStackCloud> = clouds.iter().filter_map(|cloud| cloud.0.as_ref().ok()).collect();
     let services: Vec<_> = clouds.iter().map(|cloud| context.cloud(&cloud.name_any()).ok().and_then(|live| live.inventory.services())).collect();
     let facts: Vec<CloudFacts<'_>> = clouds
         .iter()
@@ -96,16 +180,39 @@ fn place(context: &Context, node: &str) -> Result<Place, Unmapped> {
     locate(node, &facts)
 }
 
-/// The sentences of the gates that are shut: the view is too old, the budget is used up.
-fn gates(context: &Context, place: &Place, claims: &[Claim]) -> (Option<String>, Option<String>) {
-    let Some(spec) = context.cloud_spec(&place.cloud) else { return (None, None) };
-    let services = context.cloud(&place.cloud).ok().and_then(|live| live.inventory.services());
-    let begun_at = services.as_ref().map(|services| services.begun_at);
-    let fresh = gate::fresh(&place.cloud, begun_at, spec.inventory.stale_after.get(), context.clock.now());
-    let rows = services.as_ref().map(|services| services.services.as_slice()).unwrap_or_default();
-    let budget = BudgetFacts { cloud: &place.cloud, limit: spec.budget.hosts_out_of_service, services: rows, claims };
-    let left = gate::budget_for_decision(&budget, &place.host);
-    (fresh.refusal().map(ToOwned::to_owned), left.refusal().map(ToOwned::to_owned))
+fn labels(context: &Context, place: &Place) -> Labels {
+    let of_host = |cloud: &OpenStackCloud| {
+        let entry = cloud.spec.hosts.iter().find(|entry| entry.host == place.host.0);
+        entry.map(|entry| entry.labels.clone())
+    };
+    guard::read(&context.stores.clouds, &place.cloud, of_host).flatten().unwrap_or_default()
+}
+
+/// The other series that some policy counts together with this one. None where every policy that is about the alert counts one series alone, as by default.
+fn peers(context: &Context, alert: &HostAlert, beginning: &Beginning, place: &Place, view: &BudgetView, now: Timestamp) -> Vec<Peer> {
+    let policies = beginning.policies();
+    let about = |policy: &&Policy<'_>| policy.spec.cloud == place.cloud && matches(&policy.spec.matches, &alert.spec, &beginning.labels);
+    let wide: Vec<&Policy<'_>> = policies.iter().filter(about).filter(|policy| !counts_one_series(policy.spec)).collect();
+    if wide.is_empty() {
+        return Vec::new();
+    }
+    let all = context.stores.alerts.state();
+    let others = all.into_iter().filter_map(|object| {
+        let other = object.0.as_ref().ok()?;
+        let status = other.status.as_ref()?;
+        let host = HostName(status.host.clone()?);
+        let counted = other.metadata.name != alert.metadata.name
+            && status.cloud.as_ref() == Some(&place.cloud)
+            && wide.iter().any(|policy| same_group(&policy.spec.threshold, &alert.spec, &other.spec));
+        if !counted {
+            return None;
+        }
+        let age = age(other.spec.last_seen.0, written(other), now);
+        let released_ago = view.past.latest_release(&host).map(|released| now.duration_since(released));
+        let labels = labels(context, &Place { cloud: place.cloud.clone(), host });
+        Some(Peer { age, released_ago, labels, alert: object })
+    });
+    others.collect()
 }
 
 /// The API server's own time of the last write to the spec, in whole seconds.

@@ -3,9 +3,10 @@
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use crate::alert::decision::{Judgement, same_judgement};
-use crate::api::HostAlert;
-use crate::api::alert::Decision;
+use super::stale::Telling;
+use crate::alert::decision::{Held, Judgement, same_judgement};
+use crate::api::alert::{Decision, ObservedDecision};
+use crate::api::{HostAlert, HostAlertStatus};
 use crate::kubernetes::event::Tone;
 use crate::kubernetes::status;
 use crate::operator::context::Context;
@@ -32,7 +33,39 @@ pub(super) async fn write(context: &Context, alert: &HostAlert, judgement: &Judg
         why = judgement.message,
         "Decided on an alert."
     );
-    let tone = if matches!(judgement.decision, Decision::Unmapped | Decision::OverBudget | Decision::Quarantined) { Tone::Warning } else { Tone::Normal };
-    context.events.publish(&written, tone, "Decide", decision, &judgement.message).await;
+    tell(context, &written, judgement).await;
+    observed(context, &written, earlier, judgement).await;
     Ok(())
+}
+
+/// One Event per decision; of series that were too old already when the operator began one per host.
+async fn tell(context: &Context, alert: &HostAlert, judgement: &Judgement) {
+    let warns = [Decision::Unmapped, Decision::IdentityUnenforced, Decision::OverBudget, Decision::Quarantined];
+    let tone = if warns.contains(&judgement.decision) { Tone::Warning } else { Tone::Normal };
+    let too_old = judgement.decision == Decision::Stale && judgement.held == Held::Not;
+    let telling = if too_old { context.stale_at_start.telling(&alert.spec.node, super::observe::written(alert)) } else { Telling::AsUsual };
+    if telling != Telling::AsUsual {
+        context.metrics.stale_at_start.one([alert.spec.node.clone()]);
+    }
+    match telling {
+        Telling::AsUsual => context.events.publish(alert, tone, "Decide", judgement.decision.as_str(), &judgement.message).await,
+        Telling::OfTheHost => {
+            let node = &alert.spec.node;
+            let note = format!(
+                "Node {node} has alerts that were too old to act on when the operator began to decide; look at them: kubectl get hostalerts.sidestep.dev --field-selector spec.node={node}"
+            );
+            context.events.publish(alert, Tone::Warning, "Decide", "StaleAtStart", &note).await;
+        }
+        Telling::Nothing => {}
+    }
+}
+
+/// One Event for each policy in mode Observe that would now have acted, or would have and for a reason did not.
+async fn observed(context: &Context, alert: &HostAlert, earlier: Option<&HostAlertStatus>, judgement: &Judgement) {
+    let before = earlier.map(|status| status.observed.as_slice()).unwrap_or_default();
+    let news = judgement.observed.iter().filter(|observed| !before.contains(observed));
+    for ObservedDecision { policy, decision } in news.filter(|observed| !matches!(observed.decision, Decision::BelowThreshold | Decision::Stale)) {
+        let note = format!("QuarantinePolicy {policy} is in mode Observe; in mode Enforce its decision would be {}.", decision.as_str());
+        context.events.publish(alert, Tone::Normal, "Observe", "Observed", &note).await;
+    }
 }

@@ -2,7 +2,9 @@
 //!
 //! observe (Secret, connection, inventory) → report (status, Event). There is nothing to decide and nothing to act on: a cloud is only looked at.
 
+mod budget;
 mod observe;
+mod past;
 mod report;
 
 use std::sync::Arc;
@@ -18,7 +20,9 @@ use crate::api::OpenStackCloud;
 use crate::kubernetes::guard;
 use crate::openstack::Freshness;
 
+pub(super) use budget::BudgetView;
 pub(super) use observe::clouds_of_secret;
+pub(super) use past::Past;
 
 /// The cloud of this name when it can be asked at this moment, or why it cannot.
 pub(super) fn usable(context: &Context, name: &str) -> Result<Arc<LiveCloud>, Unusable> {

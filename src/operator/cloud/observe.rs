@@ -9,13 +9,12 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use sha2::{Digest as _, Sha256};
 
+use super::budget::BudgetView;
 use crate::alert::decision::{CloudFacts, locate};
 use crate::api::OpenStackCloud;
 use crate::api::condition::RUNS_ON_SUSPECT;
-use crate::gate::{self, BudgetFacts};
 use crate::kubernetes::guard;
 use crate::openstack::{self, Cloud, FaultKind, Freshness, Inventory, Oversight, clouds_yaml};
-use crate::operator::alerts::alerting_hosts;
 use crate::operator::context::{Context, LiveCloud, Unusable};
 use crate::operator::failure::chain;
 use crate::telemetry::health::Part;
@@ -45,10 +44,8 @@ pub(super) struct Seen {
     pub(super) fresh: bool,
     /// A host at work that could not be looked at for too long, and why.
     pub(super) unseen: Option<String>,
-    /// Hosts out of service in the sense of the budget, and the limit.
-    pub(super) budget: Option<(usize, u32)>,
-    /// Hosts on which a policy that acts held a short while ago.
-    pub(super) alerting: usize,
+    /// What the budget is judged by. Absent while the cloud was never looked at.
+    pub(super) budget: Option<BudgetView>,
 }
 
 impl Seen {
@@ -77,20 +74,14 @@ pub(super) async fn observe(context: &Arc<Context>, cloud: &OpenStackCloud) -> S
     match connected {
         Err(problem) => {
             context.set_cloud(&name, Err(problem.unusable.clone()));
-            Seen { live: None, problem: Some(problem), fresh: false, unseen: None, budget: None, alerting: 0 }
+            Seen { live: None, problem: Some(problem), fresh: false, unseen: None, budget: None }
         }
         Ok(live) => {
             let fresh = live.inventory.freshness(context.clock.now()) == Freshness::Fresh;
             let problem = runs_on_suspect(context, &name, &live).or_else(|| problem_of(&live, fresh));
-            let budget = live.inventory.services().map(|services| {
-                let claims = context.claims();
-                let limit = cloud.spec.budget.hosts_out_of_service;
-                let facts = BudgetFacts { cloud: &name, limit, services: &services.services, claims: &claims };
-                (gate::out_of_service(&facts).len(), limit)
-            });
-            let alerting = alerting_hosts(context, &name, context.clock.now()).len();
             let unseen = live.inventory.unseen_host(context.clock.now()).map(|(host, error)| format!("every look at host {host} fails: {}", error.fault));
-            Seen { live: Some(live), problem, fresh, unseen, budget, alerting }
+            let budget = live.inventory.services().map(|_| BudgetView::of(context, &name, cloud.spec.budget));
+            Seen { live: Some(live), problem, fresh, unseen, budget }
         }
     }
 }

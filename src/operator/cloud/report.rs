@@ -1,18 +1,26 @@
 //! The status of a cloud.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use kube::ResourceExt as _;
 
+use super::budget::BudgetView;
 use super::observe::Seen;
 use crate::api::OpenStackCloud;
-use crate::api::cloud::{HostCounts, Identity, OpenStackCloudStatus};
-use crate::api::condition::{Conditions, Kind, State, find};
+use crate::api::cloud::{BudgetUse, HostCounts, Identity, OpenStackCloudStatus};
+use crate::api::condition::{Conditions, Kind, State, find, whole_seconds};
+use crate::gate::{self, Verdict};
 use crate::inventory::mark::Mark;
 use crate::inventory::{ComputeService, ServiceState, ServiceStatus};
 use crate::kubernetes::event::Tone;
 use crate::kubernetes::status;
 use crate::operator::context::Context;
 use crate::operator::failure::Failure;
+
+/// How often `observedAt` is renewed when nothing else changes.
+const OBSERVED_EVERY: SignedDuration = SignedDuration::from_mins(5);
+/// The time that `cordonsPerHour` is about.
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 /// The status that says what was seen.
 pub(super) fn status(cloud: &OpenStackCloud, seen: &Seen, now: Timestamp) -> OpenStackCloudStatus {
@@ -24,14 +32,41 @@ pub(super) fn status(cloud: &OpenStackCloud, seen: &Seen, now: Timestamp) -> Ope
     readiness(&mut conditions, seen);
     let services = seen.live.as_ref().and_then(|live| live.inventory.services());
     let identity = seen.live.as_ref().map(|live| live.cloud.identity());
-    OpenStackCloudStatus {
+    let mut next = OpenStackCloudStatus {
         observed_generation: cloud.metadata.generation,
         identity: identity.map(|who| Identity { user: who.user.clone(), project: who.project.clone(), region: who.region.clone() }).or(current.identity),
         microversion: seen.live.as_ref().map(|live| live.cloud.microversion().to_string()).or(current.microversion),
-        hosts: services.map(|services| counts(&services.services, seen.alerting)).or(current.hosts),
+        hosts: services.map(|services| counts(&services.services, seen.budget.as_ref())).or(current.hosts),
+        servers: seen.live.as_ref().and_then(|live| live.inventory.addresses()).map(|all| count(all.servers)).or(current.servers),
+        budget: seen.budget.as_ref().map(usage).or(current.budget),
+        incidents: seen.budget.as_ref().map(|view| view.past.to_remember(now)).unwrap_or(current.incidents),
         operator: current.operator,
         conditions: conditions.finish(),
+        observed_at: current.observed_at,
+    };
+    renew(&mut next, cloud.status.as_ref(), seen, now);
+    next
+}
+
+/// Says when the cloud was looked at, without a write for that alone more often than every [`OBSERVED_EVERY`].
+fn renew(next: &mut OpenStackCloudStatus, current: Option<&OpenStackCloudStatus>, seen: &Seen, now: Timestamp) {
+    let Some(begun_at) = seen.budget.as_ref().and_then(BudgetView::begun_at) else { return };
+    let old = next.observed_at.as_ref().is_none_or(|at| now.duration_since(at.0) >= OBSERVED_EVERY);
+    if old || current != Some(next) {
+        next.observed_at = Some(Time(whole_seconds(begun_at)));
     }
+}
+
+fn usage(view: &BudgetView) -> BudgetUse {
+    let facts = view.facts();
+    let mut cordons: Vec<MicroTime> = facts.cordons.values().copied().map(MicroTime).collect();
+    cordons.retain(|at| facts.now.duration_since(at.0) < HOUR);
+    cordons.sort_by_key(|at| at.0);
+    BudgetUse { out_of_service: count(gate::out_of_service(&facts).len()), cordons }
+}
+
+fn count(items: usize) -> u32 {
+    u32::try_from(items).unwrap_or(u32::MAX)
 }
 
 fn credentials(conditions: &mut Conditions, seen: &Seen) {
@@ -69,15 +104,17 @@ fn inventory(conditions: &mut Conditions, cloud: &OpenStackCloud, seen: &Seen) {
 }
 
 fn budget(conditions: &mut Conditions, seen: &Seen) {
-    match seen.budget {
-        None => conditions.set(Kind::BudgetAvailable, State::Unknown, "NotLooked", ""),
-        Some((used, limit)) if used < usize::try_from(limit).unwrap_or(usize::MAX) => {
-            conditions.set(Kind::BudgetAvailable, State::True, "Available", format!("{used} of {limit} hosts are out of service by Sidestep"))
+    let Some(view) = &seen.budget else {
+        conditions.set(Kind::BudgetAvailable, State::Unknown, "NotLooked", "");
+        return;
+    };
+    let facts = view.facts();
+    match gate::alerting_share(&facts).and_then(|| gate::budget_for_next(&facts)) {
+        Verdict::Pass => {
+            let (used, most) = (gate::out_of_service(&facts).len(), gate::most_out_of_service(&facts));
+            conditions.set(Kind::BudgetAvailable, State::True, "Available", format!("{used} of at most {most} hosts are out of service by Sidestep"))
         }
-        Some((used, limit)) => {
-            let message = format!("{used} hosts are out of service by Sidestep, and budget.hostsOutOfService is {limit}: release one, or raise it");
-            conditions.set(Kind::BudgetAvailable, State::False, "Exhausted", message)
-        }
+        Verdict::Refuse { reason, message } => conditions.set(Kind::BudgetAvailable, State::False, reason, message),
     };
 }
 
@@ -96,7 +133,7 @@ fn readiness(conditions: &mut Conditions, seen: &Seen) {
     conditions.set(Kind::Stalled, stalled.into(), if stalled { reason } else { "NotStalled" }, if stalled { message } else { "" });
 }
 
-fn counts(services: &[ComputeService], alerting: usize) -> HostCounts {
+fn counts(services: &[ComputeService], budget: Option<&BudgetView>) -> HostCounts {
     let count = |test: &dyn Fn(&ComputeService) -> bool| u32::try_from(services.iter().filter(|service| test(service)).count()).unwrap_or(u32::MAX);
     HostCounts {
         total: count(&|_| true),
@@ -104,7 +141,7 @@ fn counts(services: &[ComputeService], alerting: usize) -> HostCounts {
         disabled: count(&|service| service.status == ServiceStatus::Disabled),
         down: count(&|service| service.state == ServiceState::Down || service.forced_down),
         quarantined: count(&|service| Mark::on(service).is_some()),
-        alerting: u32::try_from(alerting).unwrap_or(u32::MAX),
+        alerting: self::count(budget.map_or(0, |view| view.facts().alerting.len())),
     }
 }
 
@@ -114,6 +151,9 @@ pub(super) async fn write(context: &Context, cloud: &OpenStackCloud, seen_a_prob
         return Ok(());
     }
     let written = status::apply(&context.api(), cloud, &next).await?;
+    let available = find(&next.conditions, Kind::BudgetAvailable).is_some_and(|condition| condition.status == State::True.as_str());
+    context.metrics.budget_available.set([cloud.name_any()], i64::from(available));
+    tell_of_the_budget(context, &written, cloud.status.as_ref(), &next).await;
     let before = cloud.status.as_ref().and_then(|status| find(&status.conditions, Kind::Ready)).map(|ready| ready.reason.clone());
     let Some(ready) = find(&next.conditions, Kind::Ready) else { return Ok(()) };
     if before.as_deref() != Some(ready.reason.as_str()) && (seen_a_problem || ready.status == State::True.as_str()) {
@@ -129,6 +169,22 @@ pub(super) async fn write(context: &Context, cloud: &OpenStackCloud, seen_a_prob
     Ok(())
 }
 
+/// An Event when there is no more room, and when there is again: a person is to look, above all when too many hosts alert.
+async fn tell_of_the_budget(context: &Context, object: &OpenStackCloud, before: Option<&OpenStackCloudStatus>, next: &OpenStackCloudStatus) {
+    let reason = |status: &OpenStackCloudStatus| find(&status.conditions, Kind::BudgetAvailable).map(|condition| condition.reason.clone());
+    let (earlier, Some(condition)) = (before.and_then(reason), find(&next.conditions, Kind::BudgetAvailable)) else { return };
+    if earlier.as_deref() == Some(condition.reason.as_str()) || condition.status == State::Unknown.as_str() {
+        return;
+    }
+    let shut = condition.status == State::False.as_str();
+    let first = earlier.is_none_or(|earlier| earlier == "NotLooked");
+    if shut || !first {
+        let tone = if shut { Tone::Warning } else { Tone::Normal };
+        context.events.publish(object, tone, "Budget", &condition.reason, &condition.message).await;
+        tracing::info!(cloud = object.name_any(), reason = condition.reason, why = condition.message, "The safety budget has changed.");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::observe::Problem;
@@ -141,7 +197,7 @@ mod tests {
     }
 
     fn seen(problem: Option<Problem>) -> Seen {
-        Seen { live: None, problem, fresh: false, unseen: None, budget: None, alerting: 0 }
+        Seen { live: None, problem, fresh: false, unseen: None, budget: None }
     }
 
     fn problem(needs_a_person: bool, about_credential: bool) -> Problem {
@@ -183,13 +239,6 @@ mod tests {
         let next = status(&cloud(), &Seen { fresh: true, unseen: Some("every look at host h fails".into()), ..seen(None) }, Timestamp::UNIX_EPOCH);
         assert_state(&next, Kind::InventoryFresh, State::False, "HostUnseen");
         assert_state(&next, Kind::Ready, State::True, "Usable");
-    }
-
-    #[test]
-    fn a_budget_that_is_used_up_names_both_figures() {
-        let next = status(&cloud(), &Seen { budget: Some((1, 1)), ..seen(None) }, Timestamp::UNIX_EPOCH);
-        assert_state(&next, Kind::BudgetAvailable, State::False, "Exhausted");
-        assert!(find(&next.conditions, Kind::BudgetAvailable).unwrap().message.contains("budget.hostsOutOfService is 1"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::inventory::mark::Mark;
 use crate::inventory::{HostName, HostView};
 use crate::kubernetes::guard;
 use crate::openstack::Fault;
+use crate::operator::cloud::BudgetView;
 use crate::operator::context::{Context, LiveCloud, Unusable};
 use crate::operator::{alerts, cloud};
 use crate::quarantine::{CloudSight, Incident, Memory, Observation, Refusal, RunFacts};
@@ -90,7 +91,7 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
     match look(context, quarantine, &host, anew).await {
         Ok((live, view)) => {
             seen.earlier_reason = earlier_reason(context, &seen.uid, &host, &view);
-            seen.gates = gates(context, quarantine, &live);
+            seen.gates = gates(context, quarantine);
             seen.view = Some(view);
             seen.live = Some(live);
         }
@@ -159,22 +160,13 @@ fn unusable(fault: &Fault) -> Unusable {
 }
 
 /// What the gates say; asked only while the object is not accepted.
-fn gates(context: &Context, quarantine: &HostQuarantine, live: &LiveCloud) -> Result<(), Refusal> {
+fn gates(context: &Context, quarantine: &HostQuarantine) -> Result<(), Refusal> {
     let Some(applicant) = Claim::of(quarantine) else { return Ok(()) };
     let Some(spec) = context.cloud_spec(&quarantine.spec.cloud) else { return Ok(()) };
-    let services = live.inventory.services();
-    let claims = context.claims();
+    let view = BudgetView::of(context, &quarantine.spec.cloud, spec.budget);
     let grounds = context.grounds();
     let verdict = gate::grounds(&applicant, grounds.unenforced().as_deref(), grounds.outdated().as_deref()).and_then(|| {
-        gate::ask_all(&Facts {
-            applicant: &applicant,
-            claims: &claims,
-            services: services.as_ref().map(|services| services.services.as_slice()).unwrap_or_default(),
-            begun_at: services.as_ref().map(|services| services.begun_at),
-            stale_after: spec.inventory.stale_after.get(),
-            budget: spec.budget.hosts_out_of_service,
-            now: context.clock.now(),
-        })
+        gate::ask_all(&Facts { applicant: &applicant, budget: view.facts(), begun_at: view.begun_at(), stale_after: spec.inventory.stale_after.get() })
     });
     let is_final = verdict.is_final();
     match verdict {

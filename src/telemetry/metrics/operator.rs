@@ -14,6 +14,10 @@ const CALL_SECONDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 pub struct OperatorMetrics {
     /// Decisions on alerts that were written: by decision.
     pub decisions: Counters<1>,
+    /// Alert series that were too old to act on when this operator began to decide: by node.
+    pub stale_at_start: Counters<1>,
+    /// Whether one more host may be taken out of service: by cloud.
+    pub budget_available: Gauges<1>,
     /// Writes to hosts' compute services: by action (disable, enable) and outcome (done, refused, failed).
     pub cordons: Counters<2>,
     /// Attempts that ended: by outcome.
@@ -52,6 +56,8 @@ impl OperatorMetrics {
     pub fn new(to: &Catalogue) -> Self {
         let metrics = Self {
             decisions: to.counters("sidestep_decisions", ["decision"], "Decisions on alerts"),
+            stale_at_start: to.counters("sidestep_stale_at_start", ["node"], "Alert series that were too old to act on when this operator began to decide"),
+            budget_available: to.gauges("sidestep_budget_available", ["cloud"], "1 while one more host may be taken out of service, else 0"),
             cordons: to.counters("sidestep_cordons", ["action", "outcome"], "Writes to hosts' compute services"),
             migrations: to.counters("sidestep_migrations", ["outcome"], "Attempts to move a server that ended"),
             given_up: to.counters("sidestep_given_up", ["reason"], "Moves that were given up"),

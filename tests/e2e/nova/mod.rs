@@ -33,7 +33,7 @@ async fn the_contract_holds_on_a_real_nova() {
 /// An installation on a Nova without servers, looked at as often as by default.
 fn setup(nova: Nova) -> Setup {
     let mut setup = Setup::on(Cloud::Nova(nova));
-    setup.spec = json!({"inventory": {"activeInterval": "1s", "idleInterval": "5s"}, "budget": {"hostsOutOfService": 3}});
+    setup.spec = json!({"inventory": {"activeInterval": "1s", "idleInterval": "5s"}, "budget": {"hostsOutOfService": 3, "percentOutOfService": 100, "alertingSharePercent": 100}});
     setup
 }
 

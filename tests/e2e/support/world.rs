@@ -216,20 +216,23 @@ impl World {
         secrets.patch(name, &PatchParams::apply("story").force(), &Patch::Apply(secret)).await.unwrap();
     }
 
-    /// Makes an OpenStackCloud that is looked at often, with `spec` laid over it.
+    /// Makes an OpenStackCloud that is looked at often and whose few hosts may all be out of service as far as shares go, with `spec` laid over it.
     pub(crate) async fn create_cloud(&self, name: &str, spec: Value) {
         let mut whole = json!({
             "credentials": {"secretRef": {"name": name}, "cloud": self.cloud.entry()},
             "inventory": {"idleInterval": "2s", "activeInterval": "200ms", "staleAfter": "30s"},
+            "budget": {"percentOutOfService": 100, "alertingSharePercent": 100},
         });
         lay_over(&mut whole, spec);
         self.create::<OpenStackCloud>(name, whole).await;
     }
 
-    /// Makes a policy that acts on the first alert of priority 1 on an established connection, with `spec` laid over it.
+    /// Makes a policy that acts on each first alert of priority 1 on an established connection, as often as it comes, with `spec` laid over it.
     pub(crate) async fn create_policy(&self, name: &str, spec: Value) {
-        let mut whole =
-            json!({"cloud": CLOUD, "mode": "Enforce", "match": {"minSeverity": "High"}, "evidence": {"flow": "Established"}, "threshold": {"count": 1}});
+        let mut whole = json!({
+            "cloud": CLOUD, "mode": "Enforce", "match": {"minSeverity": "High"}, "evidence": {"flow": "Established"}, "threshold": {"count": 1},
+            "cooldown": {"perHost": "0s", "perRule": "0s"}, "limits": {"maxConcurrentQuarantines": 100, "maxQuarantinesPerHour": 100},
+        });
         lay_over(&mut whole, spec);
         self.create::<QuarantinePolicy>(name, whole).await;
     }
