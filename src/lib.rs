@@ -23,7 +23,7 @@
 //! | layer | modules | what it is |
 //! | --- | --- | --- |
 //! | 0, the contract | [`api`], [`inventory`] | the kinds in Kubernetes, and Nova's words: plain values |
-//! | 1, decisions | [`alert`], [`gate`], [`plan`], [`quarantine`], [`migration`] | values in, values out: no client, no clock, no file |
+//! | 1, decisions | [`alert`], [`gate`], [`plan`], [`quarantine`], [`migration`], [`silence`] | values in, values out: no client, no clock, no file |
 //! | 2, one outside thing each | [`clock`], [`openstack`], [`kubernetes`], [`tail`], [`telemetry`] | no decisions |
 //! | 3, programs | [`operator`], [`sentinel`], [`ctl`], [`simulator`] | wiring, no rules |
 //!
@@ -56,6 +56,7 @@ pub mod gate;
 pub mod migration;
 pub mod plan;
 pub mod quarantine;
+pub mod silence;
 // layer 2: one outside thing each
 pub mod clock;
 pub mod kubernetes;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The modules, by layer. A module may use itself and those of the layers before its own: nothing later and nothing beside it.
 const LAYERS: [&[&str]; 4] = [
     &["api", "inventory"],
-    &["alert", "gate", "migration", "plan", "quarantine"],
+    &["alert", "gate", "migration", "plan", "quarantine", "silence"],
     &["clock", "kubernetes", "openstack", "tail", "telemetry"],
     &["ctl", "operator", "sentinel", "simulator"],
 ];

@@ -29,6 +29,12 @@ pub enum Kind {
     IdentityEnforced,
     /// OpenStackCloud: the API server serves a kind without a field that the operator knows.
     CRDOutdated,
+    /// OpenStackCloud: too many of its sentinels or sensors fell silent at once to take any of them for a sign of an attack.
+    SentinelsUnreachable,
+    /// HostReport: the node belongs to exactly one host of one cloud.
+    Mapped,
+    /// HostReport: nothing is heard of the sentinel, or it says that a sensor is dead.
+    SensorSilent,
     /// HostQuarantine: the gates let it through; asked once.
     Accepted,
     /// HostQuarantine: Nova's service is disabled, and a later read showed so.
@@ -58,6 +64,9 @@ impl Kind {
             Self::BudgetAvailable => "BudgetAvailable",
             Self::IdentityEnforced => "IdentityEnforced",
             Self::CRDOutdated => "CRDOutdated",
+            Self::SentinelsUnreachable => "SentinelsUnreachable",
+            Self::Mapped => "Mapped",
+            Self::SensorSilent => "SensorSilent",
             Self::Accepted => "Accepted",
             Self::Cordoned => "Cordoned",
             Self::Contested => "Contested",

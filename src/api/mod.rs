@@ -3,6 +3,7 @@
 //! ```text
 //! OpenStackCloud     one Nova region: credentials, limits, budget                 people, Git
 //! QuarantinePolicy   which alerts lead to a quarantine, under which evidence      people, Git
+//! HostReport         what a sentinel sees of its own host, and whether it is heard sentinels (spec), operator (status)
 //! HostAlert          one series of alerts on one host, and the decision on it     sentinels (spec), operator (status)
 //! HostQuarantine     the desired state of one suspect host, and what happened     people, Git, operator
 //! MigrationRun       the move of one server off its host: attempts, figures       operator
@@ -24,6 +25,7 @@ mod compatibility;
 pub mod condition;
 pub mod policy;
 pub mod quarantine;
+pub mod report;
 pub mod run;
 pub mod units;
 
@@ -31,6 +33,7 @@ pub use alert::{HostAlert, HostAlertSpec, HostAlertStatus};
 pub use cloud::{OpenStackCloud, OpenStackCloudSpec, OpenStackCloudStatus};
 pub use policy::{QuarantinePolicy, QuarantinePolicySpec, QuarantinePolicyStatus};
 pub use quarantine::{HostQuarantine, HostQuarantineSpec, HostQuarantineStatus};
+pub use report::{HostReport, HostReportSpec, HostReportStatus};
 pub use run::{MigrationRun, MigrationRunSpec, MigrationRunStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -46,7 +49,8 @@ pub const FINALIZER: &str = "sidestep.dev/finalizer";
 /// The definitions of all kinds, in the order of the table above.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut all = vec![OpenStackCloud::crd(), QuarantinePolicy::crd(), HostAlert::crd(), HostQuarantine::crd(), MigrationRun::crd()];
+    let mut all =
+        vec![OpenStackCloud::crd(), QuarantinePolicy::crd(), HostReport::crd(), HostAlert::crd(), HostQuarantine::crd(), MigrationRun::crd()];
     for crd in &mut all {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version.schema.as_mut().and_then(|validation| validation.open_api_v3_schema.as_mut()) {
