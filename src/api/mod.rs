@@ -49,8 +49,7 @@ pub const FINALIZER: &str = "sidestep.dev/finalizer";
 /// The definitions of all kinds, in the order of the table above.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut all =
-        vec![OpenStackCloud::crd(), QuarantinePolicy::crd(), HostReport::crd(), HostAlert::crd(), HostQuarantine::crd(), MigrationRun::crd()];
+    let mut all = vec![OpenStackCloud::crd(), QuarantinePolicy::crd(), HostReport::crd(), HostAlert::crd(), HostQuarantine::crd(), MigrationRun::crd()];
     for crd in &mut all {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version.schema.as_mut().and_then(|validation| validation.open_api_v3_schema.as_mut()) {

@@ -58,7 +58,7 @@ pub struct HostReportSpec {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SensorReport {
-    /// Which of the node's sensors: its engine, with a number where there are several of one engine.
+    /// Which of the node's sensors: the name of the source that the sentinel follows.
     #[schemars(length(min = 1, max = 64))]
     pub name: String,
     /// The sensor's kind, as in the alerts of its host, e.g. `suricata`.
@@ -75,10 +75,10 @@ pub struct SensorReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub size: Option<i64>,
-    /// When the sentinel last read a record of any kind from it, by the node's clock. Absent when it has read none since it started.
+    /// When the sentinel last read an alert from it, by the node's clock. Absent when it has read none since it started: a quiet sensor is not a dead one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_event: Option<MicroTime>,
-    /// Records that were in the file and could not be told, since the sentinel started: unreadable ones, and alerts that the API server refused for good.
+    /// Records that were given up since the sentinel started: unreadable or too long.
     #[serde(default)]
     #[schemars(range(min = 0))]
     pub lost: i64,

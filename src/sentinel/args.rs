@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::source::SourceSettings;
 use crate::alert::parse::{Format, UnknownFormat};
+use crate::api::units::Period;
 use crate::telemetry::admin::AdminArguments;
 use crate::telemetry::log::LogArguments;
 
@@ -64,6 +65,18 @@ pub(super) struct RunCommand {
     /// The folder that the reading position is kept in; each sentinel needs its own.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/sidestep-sentinel")]
     pub(super) state_dir: PathBuf,
+
+    /// The namespace of the Lease by which the operator hears from this sentinel: the sentinels' own.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE", default_value = "sidestep-system-sentinels", value_parser = NonEmptyStringValueParser::new())]
+    pub(super) lease_namespace: String,
+
+    /// How often that Lease is renewed. The operator takes a sentinel for silent after 40 s unless it is told otherwise, so leave room for three more.
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(super) heartbeat_interval: Period,
+
+    /// What a restart of a sensor may take before it is reported as dead.
+    #[arg(long, value_name = "DURATION", default_value = "2m")]
+    pub(super) sensor_patience: Period,
 
     /// How to reach the API server; without it, by the pod's service account.
     #[arg(long, value_name = "FILE")]

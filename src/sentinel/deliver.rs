@@ -18,7 +18,8 @@ use crate::alert::series::SLOTS;
 use crate::api::alert::HostAlert;
 use crate::kubernetes::client::{self, ClientError};
 
-const FIELD_MANAGER: &str = "sidestep-sentinel";
+/// The field manager of everything that the sentinel writes.
+pub(super) const FIELD_MANAGER: &str = "sidestep-sentinel";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Slots read at the same time at the start.
 const READ_AT_ONCE: usize = 8;
@@ -57,7 +58,7 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    fn code(&self) -> u16 {
+    pub(super) fn code(&self) -> u16 {
         if let Self::Status { code, .. } = self { *code } else { 0 }
     }
 }
@@ -89,6 +90,11 @@ impl Reporter {
         config.default_retry = false;
         let client = client::of(config)?;
         Ok(Self { node: node.to_owned(), client })
+    }
+
+    /// For whatever else the sentinel writes.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
     }
 
     fn object_name(&self, slot: usize) -> String {

@@ -6,7 +6,9 @@ mod alerts_tests;
 mod args;
 mod deliver;
 mod figures;
+mod heartbeat;
 mod parse_command;
+mod report;
 mod run;
 #[cfg(test)]
 mod situations_tests;

@@ -16,6 +16,8 @@ use super::alerts::{Alerts, Delivery};
 use super::args::{RunCommand, SourcesError};
 use super::deliver::{DeliverError, Reporter};
 use super::figures;
+use super::heartbeat::Heartbeat;
+use super::report::Report;
 use super::snapshot::Snapshot;
 use super::source::{Source, SourceSettings, State};
 use crate::clock::Clock;
@@ -35,6 +37,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// How often it is published what the sentinel knows of itself.
 const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+/// No heartbeat comes faster.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
 /// How often it is looked whether an alert file is itself mounted.
 const MOUNT_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -60,8 +64,30 @@ pub(super) fn run(command: &RunCommand) -> Result<(), RunError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system)?;
     runtime.block_on(async {
         let stop = Stop { term: signal(SignalKind::terminate()).map_err(system)?, int: signal(SignalKind::interrupt()).map_err(system)? };
-        follow(command, &Clock::system(), stop).await
+        work(command, &Clock::system(), stop).await
     })
+}
+
+/// Follows the files, and beside that says that the sentinel lives and what it sees, until asked to end.
+async fn work(command: &RunCommand, clock: &Clock, stop: Stop) -> Result<(), RunError> {
+    let reporter = Reporter::new(&command.node, command.kubeconfig.as_deref()).await?;
+    let (published, known) = watch::channel(Snapshot::default());
+    let (measured, clock_measured) = watch::channel(None);
+    let heartbeat = Heartbeat {
+        client: reporter.client(),
+        clock,
+        node: &command.node,
+        namespace: &command.lease_namespace,
+        interval: command.heartbeat_interval.get().max(SHORTEST_INTERVAL),
+        measured,
+    };
+    let report = Report::new(reporter.client(), clock, &command.node, command.sensor_patience.get(), known, clock_measured);
+    tokio::select! {
+        biased;
+        outcome = follow(command, clock, stop, reporter, published) => outcome,
+        never = heartbeat.run() => match never {},
+        never = report.run() => match never {},
+    }
 }
 
 struct Stop {
@@ -78,12 +104,11 @@ impl Stop {
     }
 }
 
-async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop) -> Result<(), RunError> {
+async fn follow(command: &RunCommand, clock: &Clock, mut stop: Stop, reporter: Reporter, published: watch::Sender<Snapshot>) -> Result<(), RunError> {
     let settings = command.sources()?;
     let state = StateFolder::open(&command.state_dir)?;
-    let (published, health) = (watch::Sender::new(Snapshot::default()), Health::new(clock.clone()));
+    let health = Health::new(clock.clone());
     let _admin = admin(command, &health, published.subscribe());
-    let reporter = Reporter::new(&command.node, command.kubeconfig.as_deref()).await?;
     let checkpoint = load(&state);
     // Where reading begins is decided now, not when the API server answers: what is written meanwhile is new.
     let sources: Vec<Source> = settings.into_iter().enumerate().map(|(number, settings)| begin(number, settings, checkpoint.as_ref(), clock)).collect();

@@ -4,6 +4,7 @@
 //! sentinel reads it there and never waits for it.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -47,6 +48,31 @@ pub struct SourceSnapshot {
     pub skew: Option<SignedDuration>,
     /// Records since the start.
     pub counters: SourceCounters,
+    /// Signs of life of the sensor in what was read.
+    pub signs: Signs,
+}
+
+/// When a sensor last showed in its file that it lives. Times are monotonic; only lines that were read as they were written count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Signs {
+    /// When the end of the file was last seen: what came until then was read.
+    pub end_seen: Option<Duration>,
+    /// The last record of any kind.
+    pub record: Option<Duration>,
+    /// The last statistics.
+    pub statistics: Option<Duration>,
+    /// The time between the last two statistics.
+    pub statistics_interval: Option<Duration>,
+}
+
+impl Signs {
+    pub(super) fn note_record(&mut self, is_statistics: bool, now: Duration) {
+        self.record = Some(now);
+        if is_statistics {
+            self.statistics_interval = self.statistics.map(|last| now.saturating_sub(last)).or(self.statistics_interval);
+            self.statistics = Some(now);
+        }
+    }
 }
 
 /// What was read of one file since the start of the process.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::snapshot::{SourceCounters, SourceSnapshot};
+use super::snapshot::{Signs, SourceCounters, SourceSnapshot};
 use crate::alert::event::AlertEvent;
 use crate::alert::parse::stamp::Stamps;
 use crate::alert::parse::{Format, Rejection, Verdict};
@@ -79,6 +79,7 @@ struct Intake {
     counters: SourceCounters,
     last_event: Option<Timestamp>,
     skew: Option<SignedDuration>,
+    signs: Signs,
     /// Whether the last record was a line of a container's log.
     is_container_log: bool,
 }
@@ -117,6 +118,7 @@ impl Source {
             counters: SourceCounters::default(),
             last_event: None,
             skew: None,
+            signs: Signs::default(),
             is_container_log: false,
         };
         let mut source =
@@ -160,14 +162,17 @@ impl Source {
         if intake.take_held(slots) == Turn::Stop {
             return Ok(State::Blocked);
         }
-        let at = clock.now();
+        let (at, now) = (clock.now(), clock.monotonic());
         intake.stamps.now = at;
-        let progress = tailer.poll(clock.monotonic(), |record| intake.take(slots, &record, at));
+        let progress = tailer.poll(now, |record| intake.take(slots, &record, at, now));
         self.end_replay();
         match progress? {
             _ if !self.intake.held.is_empty() => Ok(State::Blocked),
             Progress::More => Ok(State::More),
-            Progress::Idle => Ok(State::Idle),
+            Progress::Idle => {
+                self.intake.signs.end_seen = Some(now);
+                Ok(State::Idle)
+            }
         }
     }
 
@@ -266,7 +271,7 @@ impl Source {
     /// What is known of the file. `more` is what is wrong with all sources.
     pub(super) fn snapshot(&self, more: Option<&str>) -> SourceSnapshot {
         let SourceSettings { name, format, path, .. } = &self.settings;
-        let Intake { counters, last_event, skew, is_container_log, .. } = &self.intake;
+        let Intake { counters, last_event, skew, signs, is_container_log, .. } = &self.intake;
         let wrong = [self.trouble.reading.as_deref(), self.trouble.is_mounted.then_some(MOUNTED), is_container_log.then_some(CONTAINER_LOG), more];
         let wrong: Vec<&str> = wrong.into_iter().flatten().collect();
         let nuls = self.skipped_nuls();
@@ -285,17 +290,21 @@ impl Source {
             message: if is_degraded { Some(wrong.join("; ")) } else { note },
             skew: *skew,
             counters: SourceCounters { nul_bytes: nuls, ..*counters },
+            signs: *signs,
         }
     }
 }
 
 impl Intake {
-    fn take(&mut self, slots: &mut Slots, record: &Record<'_>, at: Timestamp) -> Turn {
+    fn take(&mut self, slots: &mut Slots, record: &Record<'_>, at: Timestamp, now: Duration) -> Turn {
         self.counters.records += 1;
         let verdict = match record.shape {
             Shape::TooLong => Verdict::Reject(Rejection::Unreadable),
             Shape::Whole | Shape::Cut => self.format.parse(record.bytes, &self.stamps),
         };
+        if record.live {
+            self.signs.note_record(verdict == Verdict::Ignore && self.format.is_statistics(record.bytes), now);
+        }
         self.is_container_log = verdict == Verdict::Reject(Rejection::ContainerLog);
         match verdict {
             Verdict::Alerts(found) => {

@@ -121,11 +121,7 @@ impl Limits {
         let judged = sentinel.judged.map(|(cause, _)| cause);
         let still_unheard = judged == Some(Cause::SentinelSilent) && !sentinel.was_heard;
         let dead = sentinel.dead.is_some_and(|dead| judged.is_some() || dead >= self.settling());
-        if unheard || still_unheard {
-            Some(Cause::SentinelSilent)
-        } else {
-            dead.then_some(Cause::SensorDead)
-        }
+        if unheard || still_unheard { Some(Cause::SentinelSilent) } else { dead.then_some(Cause::SensorDead) }
     }
 
     fn standing(&self, sentinel: &Sentinel, many: bool) -> Standing {
@@ -199,7 +195,9 @@ mod tests {
 
     #[test]
     fn more_than_a_tenth_or_more_than_one_at_once_is_one_fault_and_no_signal() {
-        for (total, at_once, many) in [(1, 1, false), (2, 2, true), (3, 2, true), (10, 2, true), (20, 2, false), (20, 3, true), (200, 20, false), (200, 21, true)] {
+        for (total, at_once, many) in
+            [(1, 1, false), (2, 2, true), (3, 2, true), (10, 2, true), (20, 2, false), (20, 3, true), (200, 20, false), (200, 21, true)]
+        {
             let assessment = judge(total, &vec![heard(41); at_once], false);
             assert_eq!(assessment.many, many, "{at_once} of {total}");
             assert_eq!(first(&assessment), if many { ONE_OF_MANY } else { SILENT }, "{at_once} of {total}");

@@ -99,6 +99,12 @@ impl Format {
         }
     }
 
+    /// Whether a record is one of the sensor's statistics, which come at fixed intervals as long as it lives. Only Suricata's `eve.json` has them.
+    #[must_use]
+    pub fn is_statistics(self, record: &[u8]) -> bool {
+        self == Self::SuricataEve && suricata_eve::is_statistics(record)
+    }
+
     /// Judges one record, given without its newline. `stamps` says what the record's stamp leaves open.
     #[must_use]
     pub fn parse(self, record: &[u8], stamps: &Stamps) -> Verdict {

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
-use memchr::memmem::Finder;
+use memchr::memmem::{self, Finder};
 use serde::Deserialize;
 
 use super::json::{self, Lenient};
@@ -30,6 +30,9 @@ use crate::alert::event::{Action, AlertEvent, Icmp, Peer};
 use crate::api::units::{Flow, Severity};
 
 const KEY: &[u8] = b"\"event_type\"";
+const STATISTICS: &[u8] = b"\"event_type\":\"stats\"";
+/// Within so many bytes Suricata itself writes a record's type.
+const HEAD_BYTES: usize = 128;
 const PREFIX: &[u8] = b"@cee:";
 /// Bounds of what is taken from a rule's metadata.
 const MAX_TAGS: usize = 16;
@@ -63,6 +66,11 @@ pub(super) fn parse(line: &[u8]) -> Verdict {
 fn parse_repaired(line: &[u8], whole: usize) -> Verdict {
     let Some(repaired) = json::repair(line) else { return REJECT };
     serde_json::from_slice::<Record<'_>>(&repaired).map_or(REJECT, |record| record.judge(whole))
+}
+
+/// Whether a line is a record of statistics as Suricata itself writes it: without blanks, the type among its first fields.
+pub(super) fn is_statistics(line: &[u8]) -> bool {
+    memmem::find(line.get(..HEAD_BYTES).unwrap_or(line), STATISTICS).is_some()
 }
 
 fn trim(line: &[u8]) -> &[u8] {
