@@ -7,6 +7,11 @@ use serde::{Deserialize, Serialize};
 
 use super::units::{Flow, Severity};
 
+/// The engine of the alerts that the operator itself raises.
+pub const SELF_ENGINE: &str = "sidestep";
+/// The rule of the alert that a host has fallen silent; its engine is [`SELF_ENGINE`].
+pub const SILENCE_RULE: &str = "SensorSilent";
+
 /// One alert series on one host. The name is the node's with a slot `00` to `3f`, so that a node can fill 64 objects and no more.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
@@ -48,7 +53,7 @@ pub struct HostAlertSpec {
     /// Rises with every event of this slot; never falls.
     #[schemars(range(min = 0))]
     pub seq: i64,
-    /// The sensor's kind: `suricata` or `snort`; `-` in slot `3f` once it holds alerts of several.
+    /// The sensor's kind: `suricata` or `snort`; `-` in slot `3f` once it holds alerts of several; `sidestep` where the operator itself says that the host has fallen silent (rule `SensorSilent`).
     #[schemars(length(min = 1, max = 32))]
     pub engine: String,
     /// The rule as the sensor names it, e.g. `1:2024897`.

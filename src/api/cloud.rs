@@ -28,6 +28,7 @@ use super::units::Period;
     printcolumn(name = "Disabled", type_ = "integer", json_path = ".status.hosts.disabled"),
     printcolumn(name = "Down", type_ = "integer", json_path = ".status.hosts.down"),
     printcolumn(name = "Quarantined", type_ = "integer", json_path = ".status.hosts.quarantined"),
+    printcolumn(name = "Silent", type_ = "integer", json_path = ".status.hosts.silent", priority = 1),
     printcolumn(name = "Microversion", type_ = "string", json_path = ".status.microversion", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
@@ -248,7 +249,7 @@ pub struct OpenStackCloudStatus {
     /// When the cloud was last looked at; renewed every 5 minutes, and with each other change of this status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
-    /// Ready, CredentialsValid, SeesAllProjects, InventoryFresh, BudgetAvailable, Reconciling, Stalled.
+    /// Ready, CredentialsValid, SeesAllProjects, InventoryFresh, BudgetAvailable, SentinelsUnreachable, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -348,4 +349,7 @@ pub struct HostCounts {
     /// Alerted within the last 10 minutes: evidence and threshold of a policy that acts held. This is what `budget.alertingSharePercent` counts.
     #[serde(default)]
     pub alerting: u32,
+    /// Silent: nothing is heard of the sentinel, or a sensor is dead (condition SensorSilent of the HostReport). It does not count in `budget.alertingSharePercent`.
+    #[serde(default)]
+    pub silent: u32,
 }

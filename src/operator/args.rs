@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::api::units::Period;
 use crate::telemetry::admin::AdminArguments;
 use crate::telemetry::log::LogArguments;
 
@@ -52,6 +53,15 @@ pub(super) struct RunArguments {
     /// The Kubernetes node that this operator runs on: should it be a host of a cloud, nothing is done in that cloud.
     #[arg(long, env = "NODE_NAME", value_parser = NonEmptyStringValueParser::new())]
     pub(super) node: Option<String>,
+    /// The namespace of the Leases by which the sentinels are heard. Without it the operator's own with -sentinels behind it, as the chart makes it.
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
+    pub(super) lease_namespace: Option<String>,
+    /// A sentinel whose Lease was not renewed for this long is silent. It renews every 10 s unless told otherwise.
+    #[arg(long, value_name = "DURATION", default_value = "40s")]
+    pub(super) silent_after: Period,
+    /// What is left of a node that belongs to no host of any cloud is deleted when its Lease was not renewed for this long.
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub(super) forget_after: Period,
     /// End at once, as a crash would, at this point. For tests of recovery.
     #[arg(long, value_enum, hide = true)]
     pub(super) crash_at: Option<super::crash::Point>,

@@ -17,10 +17,11 @@ use super::crash::Crash;
 use super::feeds::Readiness;
 use super::identity::Grounds;
 use super::leader::{self, Leadership};
+use super::reports::Hearing;
 use super::runs::slots::Slots;
 use crate::api::alert::Decision;
 use crate::api::condition::{Kind, State, find, is_true};
-use crate::api::{HostAlert, HostQuarantine, MigrationRun, OpenStackCloud, OpenStackCloudSpec, QuarantinePolicy};
+use crate::api::{HostAlert, HostQuarantine, HostReport, MigrationRun, OpenStackCloud, OpenStackCloudSpec, QuarantinePolicy};
 use crate::clock::Clock;
 use crate::gate::{Acceptance, Claim};
 use crate::inventory::HostName;
@@ -36,6 +37,7 @@ use crate::telemetry::metrics::OperatorMetrics;
 pub(super) struct Stores {
     pub(super) clouds: Store<DeserializeGuard<OpenStackCloud>>,
     pub(super) policies: Store<DeserializeGuard<QuarantinePolicy>>,
+    pub(super) reports: Store<DeserializeGuard<HostReport>>,
     pub(super) alerts: Store<DeserializeGuard<HostAlert>>,
     pub(super) quarantines: Store<DeserializeGuard<HostQuarantine>>,
     pub(super) runs: Store<DeserializeGuard<MigrationRun>>,
@@ -47,6 +49,7 @@ pub(super) struct Stores {
 pub(super) struct Wakes {
     pub(super) clouds: UnboundedSender<ObjectRef<DeserializeGuard<OpenStackCloud>>>,
     pub(super) policies: UnboundedSender<ObjectRef<DeserializeGuard<QuarantinePolicy>>>,
+    pub(super) reports: UnboundedSender<ObjectRef<DeserializeGuard<HostReport>>>,
     pub(super) alerts: UnboundedSender<ObjectRef<DeserializeGuard<HostAlert>>>,
     pub(super) quarantines: UnboundedSender<ObjectRef<DeserializeGuard<HostQuarantine>>>,
     pub(super) runs: UnboundedSender<ObjectRef<DeserializeGuard<MigrationRun>>>,
@@ -104,6 +107,8 @@ pub(super) struct Context {
     readiness: Readiness,
     pub(super) wakes: Wakes,
     pub(super) slots: Slots,
+    /// What is heard of the sentinels.
+    pub(super) hearing: Hearing,
     pub(super) crash: Crash,
     /// Which hosts are alerted.
     pub(super) alarms: Alarms,
@@ -150,6 +155,7 @@ impl Context {
             readiness,
             wakes,
             slots: Slots::default(),
+            hearing: Hearing::default(),
             crash,
             alarms: Alarms::default(),
             metrics,

@@ -6,6 +6,7 @@
 //! ```text
 //!  cloud       OpenStackCloud   connects, polls, says whether the cloud can be used        wakes the others after each look
 //!  policies    QuarantinePolicy says whether its cloud exists
+//!  reports     HostReport       says whether a sentinel is heard; makes a HostAlert of a silence
 //!  alerts      HostAlert        decides; makes a HostQuarantine
 //!  quarantine  HostQuarantine   cordons, makes MigrationRuns, says when the host is empty, gives it back
 //!  runs        MigrationRun     asks Nova for each move and follows it
@@ -25,8 +26,10 @@ mod feeds;
 mod figures;
 mod identity;
 mod leader;
+mod place;
 mod policies;
 mod quarantine;
+mod reports;
 mod run;
 mod runs;
 mod uninstall;

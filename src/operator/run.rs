@@ -21,8 +21,8 @@ use super::crash::Crash;
 use super::failure::Failure;
 use super::feeds::{Feed, Readiness};
 use super::leader::{Election, Leadership};
-use super::{alerts, cloud, figures, identity, leader, policies, quarantine, runs};
-use crate::api::{HostAlert, HostQuarantine, MigrationRun, OpenStackCloud, QuarantinePolicy};
+use super::{alerts, cloud, figures, identity, leader, policies, quarantine, reports, runs};
+use crate::api::{HostAlert, HostQuarantine, HostReport, MigrationRun, OpenStackCloud, QuarantinePolicy};
 use crate::clock::{Clock, Window};
 use crate::kubernetes::client;
 use crate::kubernetes::writes::Oversight;
@@ -62,6 +62,11 @@ async fn operate(arguments: &RunArguments) -> anyhow::Result<()> {
     tasks.spawn(stop_on_signal(stop.clone()));
     tasks.spawn(beat(health.pulse("the runtime", RUNTIME_TURN)));
     let election = Election { client: free, namespace: &arguments.namespace, identity: &identity };
+    let listening = reports::Settings {
+        namespace: arguments.lease_namespace.clone().unwrap_or_else(|| format!("{}-sentinels", arguments.namespace)),
+        silent_after: arguments.silent_after.get(),
+        forget_after: arguments.forget_after.get(),
+    };
     while !stop.is_cancelled() {
         let leadership = Leadership::new(Window::shut(clock.clone()));
         let (window, counted) = (leadership.window.clone(), metrics.clone());
@@ -78,7 +83,7 @@ async fn operate(arguments: &RunArguments) -> anyhow::Result<()> {
             node: arguments.node.clone(),
             crash: Crash::at(arguments.crash_at),
         };
-        serve(base, &election, &current, &stop).await;
+        serve(base, &election, &listening, &current, &stop).await;
     }
     tracing::info!("The operator has ended; moves under way in Nova go on and are followed after the next start.");
     Ok(())
@@ -119,7 +124,7 @@ async fn stop_on_signal(stop: CancellationToken) {
 }
 
 /// Runs the watches and the controllers, as one who follows and then as the leader, until the token is cancelled or another operator has the Lease.
-async fn serve(base: Base, election: &Election<'_>, current: &Mutex<Weak<Context>>, stop: &CancellationToken) {
+async fn serve(base: Base, election: &Election<'_>, listening: &reports::Settings, current: &Mutex<Weak<Context>>, stop: &CancellationToken) {
     let feeds = Feeds::new(&base.client, election.namespace);
     let (wakes, woken) = wakes();
     let readiness = Readiness::of(WATCHES + GROUNDS, base.health.clone());
@@ -129,12 +134,14 @@ async fn serve(base: Base, election: &Election<'_>, current: &Mutex<Weak<Context
     let secrets_changed = watch_secrets(feeds.secrets.changes(), &context);
     let watches = feeds.run(&readiness, &context);
     let grounds = identity::follow(context.client.clone(), election.namespace, readiness.clone(), &context);
+    let listening = reports::listen(&context, listening);
     let work = async {
         tokio::select! {
             () = controllers => {}
             () = watches => {}
             () = grounds => {}
             () = secrets_changed => {}
+            never = listening => match never {},
             () = patience(stop) => tracing::warn!("What was under way did not end in time; ending all the same."),
         }
     };
@@ -168,14 +175,17 @@ const STOP_PATIENCE: Duration = Duration::from_secs(10);
 struct Feeds {
     clouds: Feed<Guarded<OpenStackCloud>>,
     policies: Feed<Guarded<QuarantinePolicy>>,
+    reports: Feed<Guarded<HostReport>>,
     alerts: Feed<Guarded<HostAlert>>,
     quarantines: Feed<Guarded<HostQuarantine>>,
     runs: Feed<Guarded<MigrationRun>>,
     secrets: Feed<Secret>,
 }
 
+/// Reports that are judged at the same time: after an outage all of them may be due.
+const REPORTS_AT_ONCE: u16 = 8;
 /// How many watches [`Feeds`] has.
-const WATCHES: usize = 6;
+const WATCHES: usize = 7;
 /// What [`identity::follow`] counts as.
 const GROUNDS: usize = 1;
 
@@ -184,6 +194,7 @@ impl Feeds {
         Self {
             clouds: Feed::new(Api::all(client.clone())),
             policies: Feed::new(Api::all(client.clone())),
+            reports: Feed::new(Api::all(client.clone())),
             alerts: Feed::new(Api::all(client.clone())),
             quarantines: Feed::new(Api::all(client.clone())),
             runs: Feed::new(Api::all(client.clone())),
@@ -195,6 +206,7 @@ impl Feeds {
         Stores {
             clouds: self.clouds.store(),
             policies: self.policies.store(),
+            reports: self.reports.store(),
             alerts: self.alerts.store(),
             quarantines: self.quarantines.store(),
             runs: self.runs.store(),
@@ -216,6 +228,7 @@ impl Feeds {
         tokio::join!(
             self.clouds.run(ready(), cloud_gone),
             self.policies.run(ready(), |_| wake_alerts()),
+            self.reports.run(ready(), |_| {}),
             self.alerts.run(ready(), |_| {}),
             // A quarantine that is gone may leave room for another.
             self.quarantines.run(ready(), |_| wake_alerts()),
@@ -237,18 +250,20 @@ fn controllers(feeds: &Feeds, woken: Woken, context: &Arc<Context>, stop: &Cance
     let clouds = controller(&feeds.clouds).reconcile_on(woken.clouds);
     let policy_store = feeds.policies.store();
     let policies = controller(&feeds.policies).watches_shared_stream(feeds.clouds.changes(), move |_| names(&policy_store)).reconcile_on(woken.policies);
+    let reports = controller(&feeds.reports).with_config(controller::Config::default().concurrency(REPORTS_AT_ONCE)).reconcile_on(woken.reports);
     let alerts = alert_triggers(feeds).reconcile_on(woken.alerts);
     let quarantines = quarantine_triggers(feeds, context).reconcile_on(woken.quarantines);
     let runs = run_triggers(feeds, context).reconcile_on(woken.runs);
     let drives = (
         drive(clouds, cloud::reconcile, context, stop),
         drive(policies, policies::reconcile, context, stop),
+        drive(reports, reports::reconcile, context, stop),
         drive(alerts, alerts::reconcile, context, stop),
         drive(quarantines, quarantine::reconcile, context, stop),
         drive(runs, runs::reconcile, context, stop),
     );
     async move {
-        tokio::join!(drives.0, drives.1, drives.2, drives.3, drives.4);
+        tokio::join!(drives.0, drives.1, drives.2, drives.3, drives.4, drives.5);
     }
 }
 
@@ -263,6 +278,7 @@ where
 struct Woken {
     clouds: Receiver<OpenStackCloud>,
     policies: Receiver<QuarantinePolicy>,
+    reports: Receiver<HostReport>,
     alerts: Receiver<HostAlert>,
     quarantines: Receiver<HostQuarantine>,
     runs: Receiver<MigrationRun>,
@@ -273,17 +289,19 @@ type Receiver<K> = futures::stream::BoxStream<'static, ObjectRef<Guarded<K>>>;
 fn wakes() -> (Wakes, Woken) {
     let (clouds, clouds_woken) = mpsc::unbounded_channel();
     let (policies, policies_woken) = mpsc::unbounded_channel();
+    let (reports, reports_woken) = mpsc::unbounded_channel();
     let (alerts, alerts_woken) = mpsc::unbounded_channel();
     let (quarantines, quarantines_woken) = mpsc::unbounded_channel();
     let (runs, runs_woken) = mpsc::unbounded_channel();
     let woken = Woken {
         clouds: stream(clouds_woken),
         policies: stream(policies_woken),
+        reports: stream(reports_woken),
         alerts: stream(alerts_woken),
         quarantines: stream(quarantines_woken),
         runs: stream(runs_woken),
     };
-    (Wakes { clouds, policies, alerts, quarantines, runs }, woken)
+    (Wakes { clouds, policies, reports, alerts, quarantines, runs }, woken)
 }
 
 fn stream<T: Send + 'static>(receiver: mpsc::UnboundedReceiver<T>) -> futures::stream::BoxStream<'static, T> {

@@ -82,11 +82,12 @@ pub fn limit(sentinels: usize) -> usize {
 pub fn assess(sentinels: &BTreeMap<String, Sentinel>, were_many: bool, silent_after: Duration) -> Assessment {
     let limits = Limits { silent_after };
     let most = limit(sentinels.len());
-    let falling: Vec<&String> = sentinels.iter().filter(|(_, sentinel)| limits.is_falling(sentinel)).map(|(node, _)| node).collect();
+    let falling = sentinels.values().filter(|sentinel| limits.is_falling(sentinel)).count();
     let just_judged = sentinels.values().filter(|sentinel| sentinel.judged.is_some_and(|(_, ago)| ago < silent_after)).count();
     let is_new = sentinels.values().any(|sentinel| sentinel.judged.is_none() && limits.cause(sentinel).is_some());
-    let many = if were_many { falling.len() > most || !limits.watches(sentinels) } else { is_new && falling.len() + just_judged > most };
-    let begin_anew = if were_many && !many { falling.into_iter().cloned().collect() } else { Vec::new() };
+    let absent: Vec<&String> = sentinels.iter().filter(|(_, sentinel)| limits.is_absent(sentinel)).map(|(node, _)| node).collect();
+    let many = if were_many { absent.len() > most } else { is_new && falling + just_judged > most };
+    let begin_anew: Vec<String> = if were_many && !many { absent.into_iter().cloned().collect() } else { Vec::new() };
     let standing = |(node, sentinel): (&String, &Sentinel)| {
         let standing = if begin_anew.contains(node) { Standing::Pending } else { limits.standing(sentinel, many) };
         (node.clone(), standing)
@@ -104,9 +105,10 @@ impl Limits {
         self.silent_after / 4
     }
 
-    /// Whether anybody is watched at all: at a time when the API server is away nobody is known to have come back.
-    fn watches(&self, sentinels: &BTreeMap<String, Sentinel>) -> bool {
-        sentinels.is_empty() || sentinels.values().any(|sentinel| sentinel.unheard.is_some())
+    /// Whether it was not judged yet and has not been seen to be well: while many are silent, and at a time when the operator itself sees nothing, that alone shows who has come back.
+    fn is_absent(&self, sentinel: &Sentinel) -> bool {
+        let is_well = sentinel.was_heard && sentinel.dead.is_none() && sentinel.unheard.is_some_and(|unheard| unheard < self.silent_after / 2);
+        sentinel.judged.is_none() && !is_well
     }
 
     /// Whether it has missed two renewals, or has a dead sensor, and was not judged yet.
@@ -244,7 +246,7 @@ mod tests {
     #[test]
     fn who_was_judged_silent_stays_so_until_heard_also_over_a_restart() {
         let restarted = Sentinel { unheard: Some(seconds(5)), was_heard: false, ..judged(Cause::SentinelSilent, 3000) };
-        assert_eq!(first(&judge(3, &[restarted.clone()], false)), SILENT);
+        assert_eq!(first(&judge(3, std::slice::from_ref(&restarted), false)), SILENT);
         let unwatched = Sentinel { unheard: None, ..restarted.clone() };
         assert_eq!(first(&judge(3, &[unwatched], false)), SILENT);
         assert_eq!(first(&judge(3, &[Sentinel { was_heard: true, ..restarted }], false)), Standing::Heard);

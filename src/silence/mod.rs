@@ -13,12 +13,15 @@
 //! A module of layer 1 beside [`alert`](crate::alert), not in it: both programs decide by it, and no alert, policy or cloud is involved. The sentinel takes [`sensor`] alone; what follows from a
 //! silence is an ordinary HostAlert, decided on as any other.
 //!
+//! [`signal`] is the HostAlert that a silence makes, [`abandoned`] says which nodes are gone for good.
+//!
 //! Nothing here reads a clock, a file or a Lease: all of it comes in as arguments, times as durations on a clock that never jumps.
 
 pub mod abandoned;
 pub mod fleet;
 pub mod heartbeat;
 pub mod sensor;
+pub mod signal;
 
 use std::time::Duration;
 

@@ -38,7 +38,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 pub use evidence::{Series, age, counts_one_series, same_group};
 pub use matching::{Labels, matches};
 pub use outcome::{Act, Gates};
-pub use place::{CloudFacts, Place, Unmapped, locate};
+pub use place::{CloudFacts, Place, Unmapped, belongs_nowhere, locate};
 
 use crate::api::alert::{Decision, ObservedDecision};
 use crate::api::condition::shorten;

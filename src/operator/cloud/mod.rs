@@ -6,6 +6,7 @@ mod budget;
 mod observe;
 mod past;
 mod report;
+mod sentinels;
 
 use std::sync::Arc;
 

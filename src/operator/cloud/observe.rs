@@ -17,6 +17,7 @@ use crate::kubernetes::guard;
 use crate::openstack::{self, Cloud, FaultKind, Freshness, Inventory, Oversight, clouds_yaml};
 use crate::operator::context::{Context, LiveCloud, Unusable};
 use crate::operator::failure::chain;
+use crate::operator::reports::Fleet;
 use crate::telemetry::health::Part;
 use crate::telemetry::metrics::Value;
 
@@ -46,6 +47,8 @@ pub(super) struct Seen {
     pub(super) unseen: Option<String>,
     /// What the budget is judged by. Absent while the cloud was never looked at.
     pub(super) budget: Option<BudgetView>,
+    /// The cloud's sentinels; nothing before they were first judged.
+    pub(super) fleet: Option<Fleet>,
 }
 
 impl Seen {
@@ -70,18 +73,19 @@ impl Seen {
 
 pub(super) async fn observe(context: &Arc<Context>, cloud: &OpenStackCloud) -> Seen {
     let name = cloud.name_any();
+    let fleet = context.hearing.fleet(&name);
     let connected = connection(context, cloud).await;
     match connected {
         Err(problem) => {
             context.set_cloud(&name, Err(problem.unusable.clone()));
-            Seen { live: None, problem: Some(problem), fresh: false, unseen: None, budget: None }
+            Seen { live: None, problem: Some(problem), fresh: false, unseen: None, budget: None, fleet }
         }
         Ok(live) => {
             let fresh = live.inventory.freshness(context.clock.now()) == Freshness::Fresh;
             let problem = runs_on_suspect(context, &name, &live).or_else(|| problem_of(&live, fresh));
             let unseen = live.inventory.unseen_host(context.clock.now()).map(|(host, error)| format!("every look at host {host} fails: {}", error.fault));
             let budget = live.inventory.services().map(|_| BudgetView::of(context, &name, cloud.spec.budget));
-            Seen { live: Some(live), problem, fresh, unseen, budget }
+            Seen { live: Some(live), problem, fresh, unseen, budget, fleet }
         }
     }
 }

@@ -6,6 +6,7 @@ use kube::ResourceExt as _;
 
 use super::budget::BudgetView;
 use super::observe::Seen;
+use super::sentinels;
 use crate::api::OpenStackCloud;
 use crate::api::cloud::{BudgetUse, HostCounts, Identity, OpenStackCloudStatus};
 use crate::api::condition::{Conditions, Kind, State, find, whole_seconds};
@@ -29,6 +30,7 @@ pub(super) fn status(cloud: &OpenStackCloud, seen: &Seen, now: Timestamp) -> Ope
     credentials(&mut conditions, seen);
     inventory(&mut conditions, cloud, seen);
     budget(&mut conditions, seen);
+    sentinels::condition(&mut conditions, seen.fleet.as_ref());
     readiness(&mut conditions, seen);
     let services = seen.live.as_ref().and_then(|live| live.inventory.services());
     let identity = seen.live.as_ref().map(|live| live.cloud.identity());
@@ -36,7 +38,7 @@ pub(super) fn status(cloud: &OpenStackCloud, seen: &Seen, now: Timestamp) -> Ope
         observed_generation: cloud.metadata.generation,
         identity: identity.map(|who| Identity { user: who.user.clone(), project: who.project.clone(), region: who.region.clone() }).or(current.identity),
         microversion: seen.live.as_ref().map(|live| live.cloud.microversion().to_string()).or(current.microversion),
-        hosts: services.map(|services| counts(&services.services, seen.budget.as_ref())).or(current.hosts),
+        hosts: services.map(|services| counts(&services.services, seen)).or(current.hosts),
         servers: seen.live.as_ref().and_then(|live| live.inventory.addresses()).map(|all| count(all.servers)).or(current.servers),
         budget: seen.budget.as_ref().map(usage).or(current.budget),
         incidents: seen.budget.as_ref().map(|view| view.past.to_remember(now)).unwrap_or(current.incidents),
@@ -133,7 +135,7 @@ fn readiness(conditions: &mut Conditions, seen: &Seen) {
     conditions.set(Kind::Stalled, stalled.into(), if stalled { reason } else { "NotStalled" }, if stalled { message } else { "" });
 }
 
-fn counts(services: &[ComputeService], budget: Option<&BudgetView>) -> HostCounts {
+fn counts(services: &[ComputeService], seen: &Seen) -> HostCounts {
     let count = |test: &dyn Fn(&ComputeService) -> bool| u32::try_from(services.iter().filter(|service| test(service)).count()).unwrap_or(u32::MAX);
     HostCounts {
         total: count(&|_| true),
@@ -141,7 +143,8 @@ fn counts(services: &[ComputeService], budget: Option<&BudgetView>) -> HostCount
         disabled: count(&|service| service.status == ServiceStatus::Disabled),
         down: count(&|service| service.state == ServiceState::Down || service.forced_down),
         quarantined: count(&|service| Mark::on(service).is_some()),
-        alerting: self::count(budget.map_or(0, |view| view.facts().alerting.len())),
+        alerting: self::count(seen.budget.as_ref().map_or(0, |view| view.facts().alerting.len())),
+        silent: self::count(seen.fleet.as_ref().map_or(0, |fleet| fleet.silent.len())),
     }
 }
 
@@ -154,6 +157,7 @@ pub(super) async fn write(context: &Context, cloud: &OpenStackCloud, seen_a_prob
     let available = find(&next.conditions, Kind::BudgetAvailable).is_some_and(|condition| condition.status == State::True.as_str());
     context.metrics.budget_available.set([cloud.name_any()], i64::from(available));
     tell_of_the_budget(context, &written, cloud.status.as_ref(), &next).await;
+    sentinels::tell(context, cloud, &next).await;
     let before = cloud.status.as_ref().and_then(|status| find(&status.conditions, Kind::Ready)).map(|ready| ready.reason.clone());
     let Some(ready) = find(&next.conditions, Kind::Ready) else { return Ok(()) };
     if before.as_deref() != Some(ready.reason.as_str()) && (seen_a_problem || ready.status == State::True.as_str()) {
@@ -197,7 +201,7 @@ mod tests {
     }
 
     fn seen(problem: Option<Problem>) -> Seen {
-        Seen { live: None, problem, fresh: false, unseen: None, budget: None }
+        Seen { live: None, problem, fresh: false, unseen: None, budget: None, fleet: None }
     }
 
     fn problem(needs_a_person: bool, about_credential: bool) -> Problem {
@@ -213,7 +217,16 @@ mod tests {
     #[test]
     fn every_condition_is_published_at_the_first_look() {
         let next = status(&cloud(), &seen(None), Timestamp::UNIX_EPOCH);
-        let kinds = [Kind::Ready, Kind::CredentialsValid, Kind::SeesAllProjects, Kind::InventoryFresh, Kind::BudgetAvailable, Kind::Reconciling, Kind::Stalled];
+        let kinds = [
+            Kind::Ready,
+            Kind::CredentialsValid,
+            Kind::SeesAllProjects,
+            Kind::InventoryFresh,
+            Kind::BudgetAvailable,
+            Kind::SentinelsUnreachable,
+            Kind::Reconciling,
+            Kind::Stalled,
+        ];
         assert!(kinds.iter().all(|kind| find(&next.conditions, *kind).is_some()));
     }
 
