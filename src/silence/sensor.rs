@@ -83,7 +83,7 @@ pub struct Statistics {
 /// A sensor's health, and what that rests on. The sentence names no figure that changes by itself, so that it is the same as long as nothing happens.
 #[must_use]
 pub fn judge(evidence: &Evidence<'_>, patience: Duration) -> (SensorHealth, String) {
-    let wrote_within = |limit: Duration| evidence.last_record.is_some_and(|ago| ago <= limit);
+    let wrote_within = |limit: Duration| evidence.last_record.is_some_and(|ago| ago < limit);
     if let File::Unreadable(why) = &evidence.file {
         return (SensorHealth::Degraded, format!("the alert file cannot be read ({why}): let the sentinel's user or one of its groups read it"));
     }

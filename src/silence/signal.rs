@@ -47,6 +47,8 @@ pub fn alert(node: &str, since: Timestamp, message: &str, earlier: Option<&HostA
         classification: None,
         severity: Severity::High,
         severity_native: None,
+        tags: Vec::new(),
+        distinct_subjects: None,
         action: None,
         proto: None,
         source: None,

@@ -169,11 +169,13 @@ fn what_the_on_call_reads_fits_into_120_columns() {
         ),
     );
     status("qpol/exploits", &format!(r#"{{"conditions":{ready}}}"#));
+    let silent = r#"[{"type":"SensorSilent","status":"Unknown","reason":"SentinelsUnreachable","message":"","lastTransitionTime":"2026-03-02T08:15:04Z"}]"#;
+    status("hrep/compute-17", &format!(r#"{{"cloud":"production","host":"compute-17","conditions":{silent}}}"#));
     status("halert/compute-17-00", r#"{"decision":"AlreadyQuarantined","policy":"exploits","quarantine":"compute-17-5f3a9c01"}"#);
     status("hq/compute-17-by-hand", &format!(r#"{{"phase":"Blocked","progress":{progress},"residentCount":2}}"#));
     let run = "mrun/6f1c9f0e-2d3b-4c59-9a77-0b8f5e2d4a61-5f3a9c01";
     status(run, r#"{"phase":"Succeeded","destinationHost":"compute-18","progress":{"percent":100},"measured":{"durationMillis":102345}}"#);
-    for object in ["oscloud/production", "qpol/exploits", "halert/compute-17-00", "hq/compute-17-by-hand", run] {
+    for object in ["oscloud/production", "qpol/exploits", "hrep/compute-17", "halert/compute-17-00", "hq/compute-17-by-hand", run] {
         let table = kubectl.run(&["get", object]).silent();
         let widest = table.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
         assert!(widest <= 120, "{widest} columns:\n{table}");

@@ -8,6 +8,7 @@ mod contract;
 mod crashes;
 mod ctl;
 mod drain;
+mod heartbeat;
 mod identity;
 mod kinds;
 mod leadership;

@@ -2,3 +2,4 @@
 
 mod kubernetes;
 mod openstack;
+mod when_to_act;

@@ -4,6 +4,7 @@ pub(crate) mod alert_line;
 pub(crate) mod cloud;
 pub(crate) mod control_plane;
 pub(crate) mod front;
+pub(crate) mod heartbeats;
 pub(crate) mod nova;
 pub(crate) mod process;
 pub(crate) mod suricata;

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sidestep::api::alert::Decision;
 use sidestep::api::quarantine::{Phase, TimelineEvent};
-use sidestep::api::{HostAlert, HostQuarantine, MigrationRun, OpenStackCloud, QuarantinePolicy};
+use sidestep::api::{HostAlert, HostQuarantine, HostReport, MigrationRun, OpenStackCloud, QuarantinePolicy};
 use sidestep::clock::Clock;
 use sidestep::simulator::{ServerSettings, Settings};
 use tempfile::TempDir;
@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 use super::alert_line::AlertLine;
 use super::cloud::{Cloud, Simulated};
-use super::control_plane::{Lease, NAMESPACE};
+use super::control_plane::{Lease, NAMESPACE, SENTINELS};
 use super::nova::Nova;
 use super::process::Program;
 
@@ -61,13 +61,15 @@ pub(crate) struct Setup {
     pub(crate) operator: Vec<&'static str>,
     /// The nodes that a sentinel runs on.
     pub(crate) sentinels: Vec<String>,
+    /// Further arguments of each sentinel's `run`.
+    pub(crate) sentinel: Vec<&'static str>,
 }
 
 impl Setup {
     /// A sentinel on every host of the cloud, a policy in mode Enforce.
     pub(crate) fn on(cloud: Cloud) -> Self {
         let sentinels = cloud.hosts();
-        Self { cloud, spec: json!({}), policy: json!({}), operator: Vec::new(), sentinels }
+        Self { cloud, spec: json!({}), policy: json!({}), operator: Vec::new(), sentinels, sentinel: Vec::new() }
     }
 
     /// On the simulator, with these servers, 20 times as fast as a real Nova.
@@ -93,6 +95,7 @@ pub(crate) struct World {
     // In this order they end: first the programs, then what they talk to.
     operator: Option<Program>,
     sentinels: BTreeMap<String, Program>,
+    sentinel_arguments: Vec<&'static str>,
     pub(crate) cloud: Cloud,
     pub(crate) client: Client,
     folder: TempDir,
@@ -111,6 +114,7 @@ impl World {
         world.create_secret(CLOUD, &world.cloud.clouds_yaml()).await;
         world.create_cloud(CLOUD, setup.spec).await;
         world.create_policy(POLICY, setup.policy).await;
+        world.sentinel_arguments = setup.sentinel;
         world.start_operator(&setup.operator);
         for node in &setup.sentinels {
             world.start_sentinel(node);
@@ -126,13 +130,14 @@ impl World {
     pub(crate) async fn bare(cloud: Cloud) -> Self {
         let plane = Lease::take().await;
         let client = plane.kubectl().client().await;
-        let world = Self { operator: None, sentinels: BTreeMap::new(), cloud, client, folder: tempfile::tempdir().unwrap(), plane };
+        let world = Self { operator: None, sentinels: BTreeMap::new(), sentinel_arguments: Vec::new(), cloud, client, folder: tempfile::tempdir().unwrap(), plane };
         world.clean().await;
         world
     }
 
     /// Removes what the story before has left.
     async fn clean(&self) {
+        self.clean_kind::<HostReport>().await;
         self.clean_kind::<HostAlert>().await;
         self.clean_kind::<HostQuarantine>().await;
         self.clean_kind::<MigrationRun>().await;
@@ -143,6 +148,7 @@ impl World {
         Api::<Event>::namespaced(self.client.clone(), "default").delete_collection(&delete, &all).await.unwrap();
         // An operator that was killed has not given it back.
         Api::<coordination::Lease>::namespaced(self.client.clone(), NAMESPACE).delete_collection(&delete, &all).await.unwrap();
+        Api::<coordination::Lease>::namespaced(self.client.clone(), SENTINELS).delete_collection(&delete, &all).await.unwrap();
     }
 
     async fn clean_kind<K: Kind>(&self) {
@@ -426,13 +432,18 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidestep-sentinel"));
         command.args(["run", "--node", node, "--state-dir"]).arg(state);
         command.args(sources.iter().flat_map(|source| ["--source", source.as_str()]));
-        command.arg("--kubeconfig").arg(self.plane.credential("sidestep-sentinel", Some(node))).args(["--admin-address", "127.0.0.1:0"]);
+        command.arg("--kubeconfig").arg(self.plane.credential("sidestep-sentinel", Some(node))).args(["--admin-address", "127.0.0.1:0"]).args(&self.sentinel_arguments);
         self.sentinels.insert(node.to_owned(), Program::start(&mut command, &self.folder.path().join(format!("sentinel-{node}.log"))));
     }
 
     /// Where the sentinel of a node keeps its position.
     pub(crate) fn state(&self, node: &str) -> PathBuf {
         self.folder.path().join(format!("state-{node}"))
+    }
+
+    /// Sends a signal, such as `TERM`, to a sentinel.
+    pub(crate) fn signal_sentinel(&self, node: &str, signal: &str) {
+        self.sentinels[node].signal(signal);
     }
 
     /// Ends a sentinel as `kill -9` does.
@@ -480,7 +491,7 @@ impl Drop for World {
     fn drop(&mut self) {
         if thread::panicking() {
             let kinds =
-                "openstackclouds.sidestep.dev,quarantinepolicies.sidestep.dev,hostalerts.sidestep.dev,hostquarantines.sidestep.dev,migrationruns.sidestep.dev";
+                "openstackclouds.sidestep.dev,quarantinepolicies.sidestep.dev,hostreports.sidestep.dev,hostalerts.sidestep.dev,hostquarantines.sidestep.dev,migrationruns.sidestep.dev";
             let kubectl = self.plane.kubectl();
             let (table, whole) = (kubectl.run(&["get", kinds, "-o", "wide"]), kubectl.run(&["get", "hostquarantines.sidestep.dev", "-o", "yaml"]));
             eprintln!("---- objects\n{table}\n{whole}\n---- cloud\n{}", self.cloud.describe());
