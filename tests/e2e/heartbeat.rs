@@ -212,9 +212,7 @@ async fn what_is_left_of_a_node_that_is_gone_for_good_is_deleted() {
     world.wait_until_gone::<HostReport>("removed").await;
     world.wait_until_gone::<HostAlert>("removed-00").await;
     let leases = Api::<Lease>::namespaced(world.client.clone(), SENTINELS);
-    world
-        .until("its Lease is gone", async || leases.get_opt("removed").await.unwrap().map_or(Ok(()), |lease| Err(format!("{lease:?}"))))
-        .await;
+    world.until("its Lease is gone", async || leases.get_opt("removed").await.unwrap().map_or(Ok(()), |lease| Err(format!("{lease:?}")))).await;
     // A host that Nova still has is silent, not gone.
     assert!(world.api::<HostReport>().get_opt("cmp-1").await.unwrap().is_some());
 }

@@ -30,7 +30,8 @@ impl Heartbeats {
         let reports = Api::<HostReport>::all(client.clone());
         let params = PatchParams::apply("story").force();
         for node in nodes.iter().filter(|node| !own.contains(&node.as_str())) {
-            let report = json!({"apiVersion": "sidestep.dev/v1alpha1", "kind": "HostReport", "metadata": {"name": node}, "spec": {"node": node, "version": "0"}});
+            let report =
+                json!({"apiVersion": "sidestep.dev/v1alpha1", "kind": "HostReport", "metadata": {"name": node}, "spec": {"node": node, "version": "0"}});
             reports.patch(node, &params, &Patch::Apply(report)).await.unwrap();
         }
         let withheld: Arc<Mutex<BTreeSet<String>>> = Arc::default();

@@ -130,7 +130,8 @@ impl World {
     pub(crate) async fn bare(cloud: Cloud) -> Self {
         let plane = Lease::take().await;
         let client = plane.kubectl().client().await;
-        let world = Self { operator: None, sentinels: BTreeMap::new(), sentinel_arguments: Vec::new(), cloud, client, folder: tempfile::tempdir().unwrap(), plane };
+        let world =
+            Self { operator: None, sentinels: BTreeMap::new(), sentinel_arguments: Vec::new(), cloud, client, folder: tempfile::tempdir().unwrap(), plane };
         world.clean().await;
         world
     }
@@ -490,8 +491,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         if thread::panicking() {
-            let kinds =
-                "openstackclouds.sidestep.dev,quarantinepolicies.sidestep.dev,hostreports.sidestep.dev,hostalerts.sidestep.dev,hostquarantines.sidestep.dev,migrationruns.sidestep.dev";
+            let kinds = "openstackclouds.sidestep.dev,quarantinepolicies.sidestep.dev,hostreports.sidestep.dev,hostalerts.sidestep.dev,hostquarantines.sidestep.dev,migrationruns.sidestep.dev";
             let kubectl = self.plane.kubectl();
             let (table, whole) = (kubectl.run(&["get", kinds, "-o", "wide"]), kubectl.run(&["get", "hostquarantines.sidestep.dev", "-o", "yaml"]));
             eprintln!("---- objects\n{table}\n{whole}\n---- cloud\n{}", self.cloud.describe());
