@@ -3,10 +3,10 @@
 //! ```text
 //! OpenStackCloud     one Nova region: credentials, limits, budget                 people, Git
 //! QuarantinePolicy   which alerts lead to a quarantine, under which evidence      people, Git
-//! HostReport         what a sentinel sees of its own host, and whether it is heard sentinels (spec), operator (status)
 //! HostAlert          one series of alerts on one host, and the decision on it     sentinels (spec), operator (status)
 //! HostQuarantine     the desired state of one suspect host, and what happened     people, Git, operator
 //! MigrationRun       the move of one server off its host: attempts, figures       operator
+//! HostReport         what a sentinel sees of its own host, and whether it is heard sentinels (spec), operator (status)
 //! ```
 //!
 //! Rules that hold for all: a field is here only when it is honoured; every field is described (`kubectl explain`); ranges, sizes and immutability are in the schema
@@ -49,7 +49,7 @@ pub const FINALIZER: &str = "sidestep.dev/finalizer";
 /// The definitions of all kinds, in the order of the table above.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut all = vec![OpenStackCloud::crd(), QuarantinePolicy::crd(), HostReport::crd(), HostAlert::crd(), HostQuarantine::crd(), MigrationRun::crd()];
+    let mut all = vec![OpenStackCloud::crd(), QuarantinePolicy::crd(), HostAlert::crd(), HostQuarantine::crd(), MigrationRun::crd(), HostReport::crd()];
     for crd in &mut all {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version.schema.as_mut().and_then(|validation| validation.open_api_v3_schema.as_mut()) {
