@@ -53,6 +53,7 @@ pub fn alert(node: &str, since: Timestamp, message: &str, earlier: Option<&HostA
         proto: None,
         source: None,
         destinations: Vec::new(),
+        more_destinations: false,
         subject: NOBODY.to_owned(),
         flow: Flow::Unknown,
         first_seen: earlier.map_or(MicroTime(since), |earlier| earlier.first_seen.clone()),

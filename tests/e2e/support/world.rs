@@ -433,7 +433,11 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sidestep-sentinel"));
         command.args(["run", "--node", node, "--state-dir"]).arg(state);
         command.args(sources.iter().flat_map(|source| ["--source", source.as_str()]));
-        command.arg("--kubeconfig").arg(self.plane.credential("sidestep-sentinel", Some(node))).args(["--admin-address", "127.0.0.1:0"]).args(&self.sentinel_arguments);
+        command
+            .arg("--kubeconfig")
+            .arg(self.plane.credential("sidestep-sentinel", Some(node)))
+            .args(["--admin-address", "127.0.0.1:0"])
+            .args(&self.sentinel_arguments);
         self.sentinels.insert(node.to_owned(), Program::start(&mut command, &self.folder.path().join(format!("sentinel-{node}.log"))));
     }
 
