@@ -48,6 +48,9 @@ pub struct OpenStackCloudSpec {
     /// How many hosts may be out of service at once, so that no alarm, false or forged, empties the cloud.
     #[serde(default)]
     pub budget: Budget,
+    /// Where servers may be moved to.
+    #[serde(default)]
+    pub destinations: DestinationRules,
     /// How often Nova is asked, and when an answer is too old to decide on.
     #[serde(default)]
     pub inventory: InventorySettings,
@@ -114,6 +117,10 @@ pub struct Concurrency {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100))]
     pub per_source: u32,
+    /// Per destination host.
+    #[serde(default = "two")]
+    #[schemars(range(min = 1, max = 100))]
+    pub per_destination: u32,
     /// In the whole cloud.
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 1000))]
@@ -122,8 +129,30 @@ pub struct Concurrency {
 
 impl Default for Concurrency {
     fn default() -> Self {
-        Self { per_source: one(), total: ten() }
+        Self { per_source: one(), per_destination: two(), total: ten() }
     }
+}
+
+/// Where servers may be moved to. A HostQuarantine can narrow it further.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DestinationRules {
+    /// Names of Nova host aggregates: a destination is in one of them. Empty: any host.
+    #[serde(default)]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
+    pub aggregates: Vec<String>,
+    /// Traits that a destination has in Placement, all of them.
+    #[serde(default)]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 255)))]
+    pub required_traits: Vec<String>,
+    /// Hosts that are no destination.
+    #[serde(default)]
+    #[schemars(length(max = 1000), inner(length(min = 1, max = 255)))]
+    pub exclude: Vec<String>,
+    /// The name of the Nova host aggregate for servers from suspect hosts; empty where there is none. Its hosts are no ordinary destination, what is on them moves to one another only, and no policy drains them.
+    #[serde(default)]
+    #[schemars(length(max = 255))]
+    pub pool: String,
 }
 
 /// The safety budget. What Nova shows and what accepted HostQuarantines hold is counted as one set of hosts, so that deleting an object refills nothing; the host that is asked for never counts, so that it
@@ -199,6 +228,9 @@ fn one() -> u32 {
 }
 fn four() -> u32 {
     4
+}
+fn two() -> u32 {
+    2
 }
 fn ten() -> u32 {
     10

@@ -41,10 +41,18 @@ pub enum Kind {
     Cordoned,
     /// HostQuarantine: somebody else enabled the host again.
     Contested,
+    /// HostQuarantine: it is known what would move and where to.
+    PlanReady,
+    /// HostQuarantine: a person has approved the plan, or none need.
+    Approved,
     /// HostQuarantine: nothing is left on the host.
     Drained,
     /// HostQuarantine: something is left that will not move by itself.
     Blocked,
+    /// HostQuarantine: alerts have joined it while a person holds it, so that nothing is done about them.
+    AlertWhileHeld,
+    /// HostQuarantine: Nova's record of where a guest runs is contradicted.
+    GuestLocationDisputed,
     /// HostQuarantine: the host was given back.
     Released,
 }
@@ -70,8 +78,12 @@ impl Kind {
             Self::Accepted => "Accepted",
             Self::Cordoned => "Cordoned",
             Self::Contested => "Contested",
+            Self::PlanReady => "PlanReady",
+            Self::Approved => "Approved",
             Self::Drained => "Drained",
             Self::Blocked => "Blocked",
+            Self::AlertWhileHeld => "AlertWhileHeld",
+            Self::GuestLocationDisputed => "GuestLocationDisputed",
             Self::Released => "Released",
         }
     }

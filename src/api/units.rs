@@ -96,6 +96,8 @@ pub enum Mode {
     /// Watch and say what would be done. Nothing is written to the cloud.
     #[default]
     Observe,
+    /// Take the host out of service at once, and move nothing before a person has approved the plan.
+    Approve,
     /// Act.
     Enforce,
 }
@@ -106,7 +108,7 @@ impl Mode {
     pub fn writes(self) -> bool {
         match self {
             Self::Observe => false,
-            Self::Enforce => true,
+            Self::Approve | Self::Enforce => true,
         }
     }
 }

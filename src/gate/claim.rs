@@ -89,16 +89,16 @@ impl Claim {
         })
     }
 
-    /// Active: mode Enforce, not refused, not released, not being deleted. Alerts on its host join it.
+    /// Active: mode Approve or Enforce, not refused, not released, not being deleted. Alerts on its host join it.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        self.mode == Mode::Enforce && self.acceptance != Acceptance::Refused && self.released_at.is_none() && !self.deleting
+        self.mode.writes() && self.acceptance != Acceptance::Refused && self.released_at.is_none() && !self.deleting
     }
 
     /// Whether its host is, or is about to be, out of service because of it. An accepted one counts also while it is being deleted: its request may be on the way to Nova.
     #[must_use]
     pub fn holds_host(&self) -> bool {
-        self.is_active() || (self.mode == Mode::Enforce && self.acceptance == Acceptance::Accepted && self.released_at.is_none())
+        self.is_active() || (self.mode.writes() && self.acceptance == Acceptance::Accepted && self.released_at.is_none())
     }
 
     /// Whether this claim goes before another one that was not accepted yet: accepted ones first, then the older, then the smaller UID.

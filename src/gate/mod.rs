@@ -11,7 +11,7 @@
 //! | [`grounds`] | sentinels are tied to their nodes (for what came of an alert), and the kinds are not older than the operator | closed |
 //! | [`alerting_share`] | few enough hosts alert at once: `budget.alertingSharePercent` (for what came of an alert) | closed |
 //! | [`budget_for_decision`], [`budget_for_acceptance`], [`cordon_for_decision`] | few enough other hosts are out of service, by number and by share | closed |
-//! | [`permit_writes`] | the mode is Enforce | closed |
+//! | [`permit_writes`] | the mode is Approve or Enforce | closed |
 //!
 //! [`WritePermit`] is the proof, as a type, that the mode gate was passed: the writing client of the cloud takes one, and nothing outside this module can make one.
 

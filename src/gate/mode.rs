@@ -8,8 +8,8 @@
 #[derive(Clone, Copy, Debug)]
 pub struct WritePermit(());
 
-/// The permit that goes with a mode: one for Enforce, none for Observe.
+/// The permit that goes with a mode: one for Approve and Enforce, none for Observe. In mode Approve it serves to take the host out of service; a move waits for the approval besides.
 #[must_use]
-pub fn permit_writes(enforce: bool) -> Option<WritePermit> {
-    enforce.then_some(WritePermit(()))
+pub fn permit_writes(writes: bool) -> Option<WritePermit> {
+    writes.then_some(WritePermit(()))
 }

@@ -5,11 +5,13 @@
 //!
 //! Field names follow the API; each type says which call it comes from. Unknown words of Nova (a new status) are kept as text and never lost or guessed.
 
+mod group;
 mod host;
 pub mod mark;
 mod migration;
 mod server;
 
+pub use group::{GroupRules, ServerGroup};
 pub use host::{ComputeService, HostName, ServiceId, ServiceState, ServiceStatus};
 pub use migration::{ActionEvent, InstanceAction, MigrationProgress, NovaMigration, RowStatus};
 pub use server::{Flavor, Server, ServerId, ServerStatus};
@@ -34,6 +36,8 @@ pub struct HostView {
     pub migrations: Vec<NovaMigration>,
     /// Consumers that hold an allocation on this host's resource provider in Placement. Absent when Placement was not asked in this look.
     pub consumers: Option<Vec<uuid::Uuid>>,
+    /// Servers of this host that were deleted and can still be restored, which no ordinary list shows. Empty also when Placement was not asked: both are asked together.
+    pub soft_deleted: Vec<Server>,
 }
 
 impl HostView {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::HostName;
@@ -72,44 +73,106 @@ impl ServerStatus {
 
 /// One server of any project.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Row")]
 pub struct Server {
     /// Its UUID.
     pub id: ServerId,
     /// Its display name, chosen by its owner: untrusted text.
-    #[serde(default)]
     pub name: String,
     /// Nova's status.
     pub status: ServerStatus,
     /// What Nova does with it at the moment (`migrating`); absent when nothing.
-    #[serde(rename = "OS-EXT-STS:task_state", default)]
+    #[serde(rename = "OS-EXT-STS:task_state")]
     pub task_state: Option<String>,
     /// Nova's `vm_state` (`active`, `paused`, `stopped`, …).
-    #[serde(rename = "OS-EXT-STS:vm_state", default)]
+    #[serde(rename = "OS-EXT-STS:vm_state")]
     pub vm_state: String,
     /// What the hypervisor last said: 1 running, 3 paused, 4 shut down, 0 nothing known.
-    #[serde(rename = "OS-EXT-STS:power_state", default)]
+    #[serde(rename = "OS-EXT-STS:power_state")]
     pub power_state: i64,
     /// The host that Nova believes it is on. Absent before it was scheduled.
-    #[serde(rename = "OS-EXT-SRV-ATTR:host", default)]
+    #[serde(rename = "OS-EXT-SRV-ATTR:host")]
     pub host: Option<HostName>,
     /// Locked by its owner or an administrator.
-    #[serde(default)]
     pub locked: bool,
-    /// Its flavor, embedded since microversion 2.47.
-    #[serde(default)]
+    /// What it takes on a host.
     pub flavor: Flavor,
 }
 
-/// The size of a server.
+/// What a server takes on a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flavor {
     /// Memory in MiB.
-    #[serde(default)]
     pub ram: u64,
     /// Virtual CPUs.
-    #[serde(default)]
     pub vcpus: u64,
-    /// Root disk in GiB.
-    #[serde(default)]
+    /// Disk in GiB: root, ephemeral and swap. A root disk that is a volume takes nothing of the host.
     pub disk: u64,
+}
+
+/// A server as Nova writes it; the flavor is embedded since microversion 2.47.
+#[derive(Deserialize)]
+struct Row {
+    id: ServerId,
+    #[serde(default)]
+    name: String,
+    status: ServerStatus,
+    #[serde(rename = "OS-EXT-STS:task_state", default)]
+    task_state: Option<String>,
+    #[serde(rename = "OS-EXT-STS:vm_state", default)]
+    vm_state: String,
+    #[serde(rename = "OS-EXT-STS:power_state", default)]
+    power_state: i64,
+    #[serde(rename = "OS-EXT-SRV-ATTR:host", default)]
+    host: Option<HostName>,
+    #[serde(default)]
+    locked: bool,
+    #[serde(default)]
+    flavor: FlavorRow,
+    /// An object, or an empty text where the server boots from a volume.
+    #[serde(default)]
+    image: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+struct FlavorRow {
+    #[serde(default)]
+    ram: u64,
+    #[serde(default)]
+    vcpus: u64,
+    #[serde(default)]
+    disk: u64,
+    #[serde(default)]
+    ephemeral: u64,
+    /// MiB; an empty text for none in some versions.
+    #[serde(default)]
+    swap: Option<Value>,
+}
+
+impl From<Row> for Server {
+    fn from(row: Row) -> Self {
+        let Row { id, name, status, task_state, vm_state, power_state, host, locked, flavor, image } = row;
+        let from_volume = image.as_ref().and_then(Value::as_str) == Some("");
+        let root = if from_volume { 0 } else { flavor.disk };
+        let swap = flavor.swap.as_ref().and_then(Value::as_u64).unwrap_or_default().div_ceil(1024);
+        let disk = root.saturating_add(flavor.ephemeral).saturating_add(swap);
+        Self { id, name, status, task_state, vm_state, power_state, host, locked, flavor: Flavor { ram: flavor.ram, vcpus: flavor.vcpus, disk } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn disk(image: &str, flavor: &str) -> u64 {
+        let row = format!(r#"{{"id": "d9e4c311-8982-4a28-b0a9-ba16ac3ecf49", "status": "ACTIVE", "image": {image}, "flavor": {flavor}}}"#);
+        serde_json::from_str::<Server>(&row).unwrap().flavor.disk
+    }
+
+    #[test]
+    fn a_root_disk_on_a_volume_takes_nothing_of_the_host() {
+        assert_eq!(disk(r#"{"id": "i"}"#, r#"{"disk": 20, "ephemeral": 5, "swap": 1500}"#), 27);
+        assert_eq!(disk(r#""""#, r#"{"disk": 20, "ephemeral": 5, "swap": ""}"#), 5);
+        assert_eq!(disk("null", r#"{"disk": 20}"#), 20);
+    }
 }

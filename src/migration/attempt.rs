@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::api::run::{Attempt, MigrationRunStatus};
+use crate::api::run::{Attempt, MigrationRunStatus, MoveKind, Outcome};
 use crate::inventory::{HostName, NovaMigration, Server, ServerId};
 
 /// Where Nova shows the server.
@@ -29,7 +29,20 @@ pub fn open_attempt(status: &MigrationRunStatus) -> Option<&Attempt> {
     status.attempts.last().filter(|attempt| attempt.ended_at.is_none())
 }
 
-/// Nova's record of this attempt: the one already adopted, else the oldest live migration of this server from this source whose id is higher than any that Nova
+/// How many ended attempts count as ones of `maxAttempts`.
+#[must_use]
+pub fn used_up(status: &MigrationRunStatus) -> u32 {
+    let ended = status.attempts.iter().filter(|attempt| attempt.ended_at.is_some());
+    u32::try_from(ended.filter(|attempt| attempt.outcome.is_none_or(Outcome::uses_up_an_attempt)).count()).unwrap_or(u32::MAX)
+}
+
+/// How often a destination refused the server before anything was copied.
+#[must_use]
+pub fn refusals(status: &MigrationRunStatus) -> usize {
+    status.attempts.iter().filter(|attempt| attempt.outcome == Some(Outcome::DestinationRefused)).count()
+}
+
+/// Nova's record of this attempt: the one already adopted, else the oldest migration of its kind of this server from this source whose id is higher than any that Nova
 /// showed before the request.
 #[must_use]
 pub fn find_row<'a>(attempt: &Attempt, server: ServerId, source: &HostName, rows: &'a [NovaMigration]) -> Option<&'a NovaMigration> {
@@ -39,10 +52,18 @@ pub fn find_row<'a>(attempt: &Attempt, server: ServerId, source: &HostName, rows
     }
     rows.iter()
         .filter(own)
-        .filter(|row| row.migration_type.is_empty() || row.migration_type == "live-migration")
+        .filter(|row| row.migration_type == type_of(attempt.kind) || (row.migration_type.is_empty() && attempt.kind == MoveKind::Live))
         .filter(|row| row.source_compute.as_ref().is_none_or(|from| from == source))
         .filter(|row| attempt.highest_migration_id_before.is_none_or(|before| i64::try_from(row.id).is_ok_and(|row_id| row_id > before)))
         .min_by_key(|row| row.id)
+}
+
+/// Nova's word for a kind of move.
+fn type_of(kind: MoveKind) -> &'static str {
+    match kind {
+        MoveKind::Live => "live-migration",
+        MoveKind::Cold => "migration",
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +93,20 @@ mod tests {
         cold.migration_type = "migration".into();
         let mut open = attempt(1);
         open.highest_migration_id_before = Some(8);
-        assert_eq!(find_row(&open, server_id(), &source(), &[row(8, "completed"), cold]), None);
+        assert_eq!(find_row(&open, server_id(), &source(), &[row(8, "completed"), cold.clone()]), None);
+        open.kind = MoveKind::Cold;
+        assert_eq!(find_row(&open, server_id(), &source(), &[row(10, "running"), cold]).unwrap().id, 9);
+    }
+
+    #[test]
+    fn what_was_refused_or_withdrawn_uses_up_no_attempt() {
+        let ended = |outcome| {
+            let mut one = attempt(1);
+            (one.ended_at, one.outcome) = (Some(one.intent_at.clone()), Some(outcome));
+            one
+        };
+        let attempts = vec![ended(Outcome::DestinationRefused), ended(Outcome::Withdrawn), ended(Outcome::DependencyDown), ended(Outcome::Error), attempt(2)];
+        let status = MigrationRunStatus { attempts, ..MigrationRunStatus::default() };
+        assert_eq!((used_up(&status), refusals(&status)), (1, 1));
     }
 }

@@ -38,6 +38,8 @@ pub fn sealed(measured: Option<Measured>, attempt: &Attempt, ended_at: Timestamp
     let began = attempt.intent_at.0;
     if let Some(millis) = millis_between(began, ended_at) {
         figures.duration_millis = Some(millis);
+        // Rounded up, so that an upper bound stays one.
+        figures.duration_seconds = Some(millis.saturating_add(999) / 1000);
         witness(&mut figures, DURATION, Bound::AtMost);
     }
     if let Some(millis) = attempt.copying_at.as_ref().and_then(|copying| millis_between(began, copying.0)) {
@@ -96,7 +98,7 @@ mod tests {
         done.started_at = Some(micro(11));
         done.copying_at = Some(micro(14));
         let figures = sealed(None, &done, at(20));
-        assert_eq!(figures.duration_millis, Some(10_000));
+        assert_eq!((figures.duration_millis, figures.duration_seconds), (Some(10_000), Some(10)));
         assert_eq!(figures.queued_millis, Some(4_000));
         assert_eq!(figures.bounds[DURATION], Bound::AtMost);
         assert_eq!(figures.witnesses[QUEUED], Witness::Nova);

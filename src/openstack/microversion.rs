@@ -53,7 +53,7 @@ pub(super) struct Range {
 /// that what is tested is what runs.
 pub(super) const NOVA: Range = Range { oldest: Microversion::new(2, 84), newest: Microversion::new(2, 96) };
 
-/// Placement. 1.36 is what came with the first Nova that has 2.84; no later one changes the one list that is read.
+/// Placement. 1.36 is what came with the first Nova that has 2.84; no later one changes what is read.
 pub(super) const PLACEMENT: Range = Range { oldest: Microversion::new(1, 36), newest: Microversion::new(1, 36) };
 
 impl Range {

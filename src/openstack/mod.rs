@@ -6,7 +6,7 @@
 //!                                                 Inventory: one poller per cloud, what lies on the watched hosts
 //! ```
 //!
-//! - [`Cloud`] cannot write: a write in mode Observe does not compile. [`CloudControl`] has three writes and nothing else.
+//! - [`Cloud`] cannot write: a write in mode Observe does not compile. [`CloudControl`] has the writes, and nothing else has any.
 //! - A failed or foreign answer is a failed call ([`Fault`]), never an empty list.
 //! - A request that must not be repeated answers with one of three values ([`PostOutcome`]).
 //! - A write goes out only while the window of [`Oversight`] is open, and ends before it shuts.
@@ -24,15 +24,17 @@ mod nova;
 mod oversight;
 mod placement;
 mod request;
+mod rooms;
 mod session;
 
 pub use cloud::{Cloud, Identity};
 pub use clouds_yaml::{CloudConfig, CloudsYamlError};
 pub use error::{ConnectError, Fault, FaultKind, PostOutcome};
-pub use inventory::{Addresses, Freshness, Inventory, PollError, Poller, Progress, Services, Settings};
+pub use inventory::{Addresses, Freshness, Inventory, PollError, Poller, Progress, Rooms, Services, Settings};
 pub use microversion::Microversion;
 pub use nova::{CloudControl, MigrationFilter};
 pub use oversight::{Exchange, Oversight};
+pub use rooms::Topology;
 
 #[cfg(test)]
 mod testing;

@@ -15,15 +15,15 @@ use crate::inventory::HostName;
 pub(super) const WITHOUT_UPTIME: Microversion = Microversion::new(2, 84);
 
 #[derive(Deserialize)]
-struct Hypervisor {
+pub(super) struct Hypervisor {
     /// Also the UUID of its resource provider.
-    id: Uuid,
-    service: ServiceOfHypervisor,
+    pub(super) id: Uuid,
+    pub(super) service: ServiceOfHypervisor,
 }
 
 #[derive(Deserialize)]
-struct ServiceOfHypervisor {
-    host: HostName,
+pub(super) struct ServiceOfHypervisor {
+    pub(super) host: HostName,
 }
 
 #[derive(Deserialize)]

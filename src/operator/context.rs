@@ -17,8 +17,10 @@ use super::crash::Crash;
 use super::feeds::Readiness;
 use super::identity::Grounds;
 use super::leader::{self, Leadership};
+use super::places::Members;
 use super::reports::Hearing;
 use super::runs::slots::Slots;
+use super::runs::{Brakes, OwnNodes};
 use crate::api::alert::Decision;
 use crate::api::condition::{Kind, State, find, is_true};
 use crate::api::{HostAlert, HostQuarantine, HostReport, MigrationRun, OpenStackCloud, OpenStackCloudSpec, QuarantinePolicy};
@@ -141,6 +143,12 @@ pub(super) struct Context {
     made: Mutex<HashMap<String, Claim>>,
     /// The admission policies and the kinds, as last compared.
     grounds: Mutex<Grounds>,
+    /// By cloud: what holds moves back while something that Nova depends on seems to be down.
+    pub(super) brakes: Brakes,
+    /// The servers that are nodes of the cluster that Sidestep runs in.
+    pub(super) own_nodes: OwnNodes,
+    /// Where members of server groups are.
+    pub(super) members: Members,
 }
 
 impl Context {
@@ -174,6 +182,9 @@ impl Context {
             progress_writes: Mutex::default(),
             made: Mutex::default(),
             grounds: Mutex::default(),
+            brakes: Brakes::default(),
+            own_nodes: OwnNodes::default(),
+            members: Members::default(),
         }
     }
 
@@ -401,9 +412,19 @@ impl Context {
         for alert in guard::all(&self.stores.alerts).iter().filter(open) {
             let _ = self.wakes.alerts.send(ObjectRef::new(&alert.name_any()));
         }
-        for run in guard::all(&self.stores.runs).iter().filter(|run| run.spec.cloud == name && !is_finished(run)) {
-            let _ = self.wakes.runs.send(ObjectRef::new(&run.name_any()));
+        // A run that stands further back in the queue of its source is woken when it is among the next.
+        for run in self.stores.runs.state().iter().filter_map(|object| object.0.as_ref().ok()).filter(|run| run.spec.cloud == name && !is_finished(run)) {
+            let run = run.name_any();
+            if self.slots.is_near(&run) {
+                self.wake_run(&run);
+            }
         }
+    }
+
+    /// Has a run looked at.
+    pub(super) fn wake_run(&self, name: &str) {
+        // The receiver is gone only when the operator ends.
+        let _ = self.wakes.runs.send(ObjectRef::new(name));
     }
 }
 

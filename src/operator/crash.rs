@@ -9,6 +9,14 @@ pub(super) enum Point {
     AfterIntent,
     /// Nova has answered the request; the answer stands nowhere.
     AfterPost,
+    /// It stands in status that a migration is to be aborted; nothing was sent to Nova.
+    AfterAbortIntent,
+    /// Nova has answered the abort.
+    AfterAbort,
+    /// It stands in status that a cold migration is to be confirmed; nothing was sent to Nova.
+    AfterConfirmIntent,
+    /// Nova has answered the confirmation.
+    AfterConfirm,
 }
 
 /// Which point, if any, was asked for.

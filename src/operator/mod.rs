@@ -27,6 +27,7 @@ mod figures;
 mod identity;
 mod leader;
 mod place;
+mod places;
 mod policies;
 mod quarantine;
 mod reports;

@@ -22,6 +22,7 @@ use super::failure::Failure;
 use super::feeds::{Feed, Readiness};
 use super::leader::{Election, Leadership};
 use super::{alerts, cloud, figures, identity, leader, policies, quarantine, reports, runs};
+use crate::api::alert::Decision;
 use crate::api::{HostAlert, HostQuarantine, HostReport, MigrationRun, OpenStackCloud, QuarantinePolicy};
 use crate::clock::{Clock, Window};
 use crate::kubernetes::client;
@@ -388,15 +389,22 @@ fn alert_triggers(feeds: &Feeds) -> Controller<Guarded<HostAlert>> {
         .watches_shared_stream(feeds.quarantines.changes(), move |_| names(&by_quarantine))
 }
 
-/// A quarantine is looked at again when one of its runs changes.
+/// A quarantine is looked at again when one of its runs changes, and when an alert joins it.
 fn quarantine_triggers(feeds: &Feeds, context: &Arc<Context>) -> Controller<Guarded<HostQuarantine>> {
-    let context = Arc::clone(context);
-    controller(&feeds.quarantines).watches_shared_stream(feeds.runs.changes(), move |run: Arc<Guarded<MigrationRun>>| {
-        run.0.as_ref().ok().map(|run| {
-            context.wake_from_rest(&run.spec.quarantine);
-            ObjectRef::new(&run.spec.quarantine)
+    let (by_run, by_alert) = (Arc::clone(context), Arc::clone(context));
+    let wake = |context: &Context, name: &str| {
+        context.wake_from_rest(name);
+        ObjectRef::new(name)
+    };
+    controller(&feeds.quarantines)
+        .watches_shared_stream(feeds.runs.changes(), move |run: Arc<Guarded<MigrationRun>>| run.0.as_ref().ok().map(|run| wake(&by_run, &run.spec.quarantine)))
+        .watches_shared_stream(feeds.alerts.changes(), move |alert: Arc<Guarded<HostAlert>>| {
+            let alert = alert.0.as_ref().ok()?;
+            let status = alert.status.as_ref()?;
+            // An alert that only counts on is no news for the quarantine.
+            let joined = status.decision == Some(Decision::AlreadyQuarantined) && status.observed_seq == Some(alert.spec.seq);
+            status.quarantine.as_deref().filter(|_| joined).map(|name| wake(&by_alert, name))
         })
-    })
 }
 
 /// Runs are looked at again when their quarantine changes.

@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::decide::{Action, Draft, Pace, later};
+use super::decide::Draft;
+use super::facts::{Action, Pace};
+use super::later;
 use crate::api::condition::{Kind, State};
-use crate::api::quarantine::{HostBefore, Phase, TimelineEvent};
+use crate::api::quarantine::{Contest, HostBefore, Phase, TimelineEvent};
+use crate::api::units::Scope;
 use crate::inventory::{ComputeService, ServiceState, ServiceStatus, mark};
 
 /// The prefix of the reasons that nova-compute itself writes when it loses its hypervisor, and lifts when it is back.
@@ -26,7 +30,27 @@ pub enum Write {
 #[must_use]
 pub(super) fn before_of(service: &ComputeService, earlier_reason: Option<&str>) -> HostBefore {
     let found = mark::found(service, earlier_reason);
-    HostBefore { service_id: service.id.0.clone(), disabled_before: found.disabled, disabled_reason_before: found.reason }
+    HostBefore {
+        service_id: service.id.0.clone(),
+        disabled_before: found.disabled,
+        disabled_reason_before: found.reason,
+        state: Some(state_word(service).to_owned()),
+        status: Some(status_word(service).to_owned()),
+    }
+}
+
+fn state_word(service: &ComputeService) -> &'static str {
+    match service.state {
+        ServiceState::Up => "up",
+        ServiceState::Down => "down",
+    }
+}
+
+fn status_word(service: &ComputeService) -> &'static str {
+    match service.status {
+        ServiceStatus::Enabled => "enabled",
+        ServiceStatus::Disabled => "disabled",
+    }
 }
 
 /// The text that Nova's disabled reason must have.
@@ -74,6 +98,13 @@ fn not_ours(service: &ComputeService, before: &HostBefore, reason_before: Option
     }
     if before.disabled_before && now == reason_before {
         let why = now.map_or_else(|| "without a reason, as it was before".to_owned(), |text| format!("with the reason that stood there before: {text}"));
+        if reason_before.is_some_and(|text| text.starts_with(NOVAS_OWN)) {
+            let message = format!(
+                "host {} stays disabled {why}. nova-compute wrote that itself when it lost its hypervisor, and is down now: start it; it lifts the reason when its hypervisor is back. If it does not: openstack compute service set --enable {} nova-compute",
+                service.host, service.host
+            );
+            return Restoration::Done { reason: "NovaComputeDown", message };
+        }
         return Restoration::Done { reason: "DisabledAsBefore", message: format!("host {} stays disabled {why}", service.host) };
     }
     Restoration::Done {
@@ -89,26 +120,16 @@ fn not_ours(service: &ComputeService, before: &HostBefore, reason_before: Option
 /// The pauses before Sidestep disables a host again that somebody else changed.
 const CONTEST_PAUSES: [Duration; 3] = [Duration::from_secs(60), Duration::from_secs(120), Duration::from_secs(240)];
 
-/// How often a host that somebody else changed was disabled again.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contest {
-    /// Since when the host is not out of service by this object, or when it was last disabled again.
-    pub since: Option<Timestamp>,
-    /// How often it was disabled again. Never begins anew, so that two parties do not fight for ever.
-    pub tries: usize,
-}
-
-impl Contest {
-    /// Whether the host is to be disabled again now.
-    fn disable_now(&mut self, now: Timestamp) -> bool {
-        let since = *self.since.get_or_insert(now);
-        let due = CONTEST_PAUSES.get(self.tries).is_some_and(|pause| later(since, *pause) <= now);
-        if due {
-            self.tries += 1;
-            self.since = Some(now);
-        }
-        due
+/// Whether the host is to be disabled again now; notes when it is.
+fn disable_now(contest: &mut Contest, now: Timestamp) -> bool {
+    let since = contest.since.as_ref().map_or(now, |since| since.0);
+    let tries = usize::try_from(contest.disabled_again).unwrap_or(usize::MAX);
+    let due = CONTEST_PAUSES.get(tries).is_some_and(|pause| later(since, *pause) <= now);
+    if due {
+        contest.disabled_again = contest.disabled_again.saturating_add(1);
+        contest.since = Some(MicroTime(now));
     }
+    due
 }
 
 impl Draft<'_> {
@@ -149,11 +170,17 @@ impl Draft<'_> {
 
     fn judge_cordon(&mut self, service: &ComputeService, ours: bool, before: &HostBefore) {
         let host = &self.incident.spec.host;
+        if let Some(row) = self.next.status.host.as_mut() {
+            row.state = Some(state_word(service).to_owned());
+            row.status = Some(status_word(service).to_owned());
+        }
         if ours {
             if let Some(row) = self.next.status.host.as_mut() {
                 row.service_id.clone_from(&service.id.0);
             }
-            self.next.memory.contest.since = None;
+            if let Some(contest) = self.next.status.contest.as_mut() {
+                contest.since = None;
+            }
             self.set(Kind::Cordoned, State::True, "Disabled", &format!("Nova shows {host} disabled by this object"));
             self.set(Kind::Contested, State::False, "NotContested", "");
             return;
@@ -163,16 +190,31 @@ impl Draft<'_> {
         } else {
             ("ServiceReplaced", "the compute service was deleted and registered again on")
         };
-        let again = self.next.memory.contest.disable_now(self.now);
-        if again {
-            self.disable(service, before);
-        }
-        let left = CONTEST_PAUSES.len().saturating_sub(self.next.memory.contest.tries);
-        let then = if left == 0 { "Sidestep does not disable it again".to_owned() } else { format!("Sidestep disables it again, at most {left} times more") };
-        let message = format!("{what} {host} (Nova does not say who). Servers keep moving off it, and {then}; to leave it in service, release this object");
-        let reason = if left == 0 && reason == "Contested" { "ContestedRepeatedly" } else { reason };
+        self.moment(TimelineEvent::Contested);
+        let (reason, then) = self.contest(service, before, reason);
+        let message = format!("{what} {host} (Nova does not say who). {then}; to leave it in service, release this object");
         self.set(Kind::Cordoned, State::False, reason, &message);
         self.set(Kind::Contested, State::True, reason, &message);
+    }
+
+    /// What is done about the dispute: one word and a sentence.
+    fn contest(&mut self, service: &ComputeService, before: &HostBefore, reason: &'static str) -> (&'static str, String) {
+        if self.scope() == Scope::Maintenance {
+            return (reason, "Nothing is suspected of the host, so the drain stops".to_owned());
+        }
+        let held = self.is_held();
+        let contest = self.next.status.contest.get_or_insert_default();
+        contest.since.get_or_insert(MicroTime(self.now));
+        if !held && disable_now(contest, self.now) {
+            self.disable(service, before);
+        }
+        let tries = self.next.status.contest.as_ref().map_or(0, |contest| usize::try_from(contest.disabled_again).unwrap_or(usize::MAX));
+        let left = CONTEST_PAUSES.len().saturating_sub(tries);
+        if left == 0 {
+            let reason = if reason == "Contested" { "ContestedRepeatedly" } else { reason };
+            return (reason, "Servers keep moving off it, and Sidestep does not disable it again".to_owned());
+        }
+        (reason, format!("Servers keep moving off it, and Sidestep disables it again, at most {left} times more"))
     }
 }
 
@@ -197,7 +239,7 @@ mod tests {
     }
 
     fn before(disabled: bool, reason: Option<&str>) -> HostBefore {
-        HostBefore { service_id: "s-1".into(), disabled_before: disabled, disabled_reason_before: reason.map(Into::into) }
+        HostBefore { service_id: "s-1".into(), disabled_before: disabled, disabled_reason_before: reason.map(Into::into), state: None, status: None }
     }
 
     fn write(service: &ComputeService, before: &HostBefore) -> Option<Write> {

@@ -5,43 +5,55 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::cordon::{self, Restoration};
-use super::decide::{Action, CloudSight, Draft, Pace, ServiceSight, later};
+use super::decide::Draft;
 use super::drain::RunState;
+use super::facts::{Action, CloudSight, Pace, ServiceSight};
+use super::later;
 use crate::api::condition::{Kind, State};
-use crate::api::quarantine::{Phase, TimelineEvent};
+use crate::api::quarantine::{DeletionPolicy, Phase, TimelineEvent};
+use crate::api::units::Scope;
 
 /// How long an object that is being deleted waits for a cloud that cannot be reached.
 const DELETION_PATIENCE: Duration = Duration::from_secs(600);
 
+/// How far the giving back of a host is.
+enum Restored {
+    /// A write is due, or a look; why.
+    NotYet(&'static str, String, Pace),
+    /// Done; why.
+    Done(&'static str, String),
+}
+
 impl Draft<'_> {
     /// Gives the host back.
     pub(super) fn release(&mut self) {
+        match self.restore() {
+            Restored::NotYet(reason, message, pace) => {
+                self.set(Kind::Released, State::False, "Releasing", "");
+                self.phase(Phase::Releasing, reason, &message);
+                self.next.pace = pace;
+            }
+            Restored::Done(reason, message) => self.released(reason, &message),
+        }
+    }
+
+    /// Puts the service back as it was before, one step at a time.
+    fn restore(&mut self) -> Restored {
         let Some(before) = self.next.status.host.clone() else {
-            self.released("NothingToRestore", "Sidestep had not written to this host");
-            return;
+            return Restored::Done("NothingToRestore", "Sidestep had not written to this host".to_owned());
         };
-        if let CloudSight::Unusable { reason, message } = &self.seen.cloud {
-            self.phase(Phase::Releasing, reason, message);
-            self.next.pace = Pace::Soon;
-            return;
+        if let CloudSight::Unusable { reason: _, message } = &self.seen.cloud {
+            return Restored::NotYet("CloudUnusable", message.clone(), Pace::Soon);
         }
         let service = match self.service() {
-            ServiceSight::Unseen => {
-                self.phase(Phase::Releasing, "Looking", "looking at the host before giving it back");
-                self.next.pace = Pace::Now;
-                return;
+            ServiceSight::Unseen => return Restored::NotYet("Looking", "looking at the host before giving it back".to_owned(), Pace::Now),
+            ServiceSight::NotOne(0) => {
+                return Restored::Done("ServiceGone", "Nova has no compute service of this name any more: there is none to give back".to_owned());
             }
             ServiceSight::NotOne(rows) => {
-                if rows == 0 {
-                    self.released("ServiceGone", "Nova has no compute service of this name any more: there is none to give back");
-                } else {
-                    let message = format!(
-                        "Nova has {rows} compute services named {:?}: delete those that are not the host's, and it is given back",
-                        self.incident.spec.host
-                    );
-                    self.phase(Phase::Releasing, "ServiceAmbiguous", &message);
-                }
-                return;
+                let host = &self.incident.spec.host;
+                let message = format!("Nova has {rows} compute services named {host:?}: delete those that are not the host's, and it is given back");
+                return Restored::NotYet("ServiceAmbiguous", message, Pace::Idle);
             }
             ServiceSight::One(service, _) => service.clone(),
         };
@@ -49,40 +61,65 @@ impl Draft<'_> {
             Restoration::Write(write) => {
                 self.next.actions.push(Action::WriteService(service.id, write));
                 match self.next.memory.refused.clone() {
-                    Some(words) => self.phase(Phase::Releasing, "ReleaseRefused", &format!("Nova refuses to give the host back: {words}. It is asked again")),
-                    None => {
-                        self.phase(Phase::Releasing, "Releasing", "giving the host back");
-                        self.next.pace = Pace::Now;
-                    }
+                    Some(words) => Restored::NotYet("ReleaseRefused", format!("Nova refuses to give the host back: {words}. It is asked again"), Pace::Idle),
+                    None => Restored::NotYet("Releasing", "giving the host back".to_owned(), Pace::Now),
                 }
             }
-            Restoration::Done { reason, message } => self.released(reason, &message),
+            Restoration::Done { reason, message } => Restored::Done(reason, message),
         }
     }
 
     fn released(&mut self, reason: &str, message: &str) {
+        let release = &self.incident.spec.release;
+        let by = if release.approved_by.is_empty() { String::new() } else { format!(" by {}", release.approved_by) };
+        let message = format!("{message}; given back{by} as {}", release.verdict.as_str());
         self.moment(TimelineEvent::Released);
+        self.close_exposure();
+        self.measure();
         self.set(Kind::Cordoned, State::False, "Released", "");
         self.set(Kind::Contested, State::False, "NotContested", "");
         self.set(Kind::Blocked, State::False, "NotBlocked", "");
-        self.set(Kind::Released, State::True, reason, message);
-        self.phase(Phase::Released, reason, message);
+        self.set(Kind::Released, State::True, reason, &message);
+        self.phase(Phase::Released, reason, &message);
         self.next.pace = Pace::Never;
     }
 
-    /// Follows what runs to its end and keeps the cordon.
+    /// Follows what runs to its end, seals the figures, and keeps the cordon, unless nothing was ever suspected and the object's maker said otherwise.
     pub(super) fn delete(&mut self, deleted: Timestamp) {
         // An overdue one is not waited for; its own finalizer follows it on.
         let open = self.seen.runs.iter().filter(|run| matches!(run.state, RunState::Open | RunState::Queued)).count();
-        let patience = if self.seen.cloud == CloudSight::Usable { self.incident.spec.deadline.get() } else { DELETION_PATIENCE };
-        if open > 0 && later(deleted, patience) > self.now {
+        let usable = self.seen.cloud == CloudSight::Usable;
+        let patience = if usable { self.incident.spec.deadline.get() } else { DELETION_PATIENCE };
+        let patient = later(deleted, patience) > self.now;
+        if open > 0 && patient {
             let message = format!("being deleted: nothing new starts; {open} moves are followed to their end; the host stays as it is");
-            let current = self.next.status.phase.unwrap_or(Phase::Pending);
-            self.phase(current, "Deleting", &message);
-            self.next.pace = Pace::Active;
+            self.deleting(&message, Pace::Active);
             return;
         }
+        if self.gives_back() && later(deleted, DELETION_PATIENCE) > self.now {
+            match self.restore() {
+                Restored::NotYet(_, message, pace) => return self.deleting(&format!("being deleted: {message}"), pace),
+                Restored::Done(reason, message) => {
+                    self.moment(TimelineEvent::Released);
+                    self.set(Kind::Released, State::True, reason, &message);
+                }
+            }
+        }
+        self.close_exposure();
+        self.measure();
         self.next.actions.push(Action::RemoveFinalizer);
         self.next.pace = Pace::Never;
+    }
+
+    fn deleting(&mut self, message: &str, pace: Pace) {
+        let current = self.next.status.phase.unwrap_or(Phase::Pending);
+        self.phase(current, "Deleting", message);
+        self.next.pace = pace;
+    }
+
+    /// Whether deleting gives the host back: its maker said so, and neither the spec nor an alert suspects anything.
+    fn gives_back(&self) -> bool {
+        let spec = self.incident.spec;
+        spec.deletion_policy == DeletionPolicy::Release && spec.scope == Scope::Maintenance && self.scope() == Scope::Maintenance
     }
 }

@@ -21,8 +21,12 @@ pub(super) fn publish_all(status: &mut HostQuarantineStatus, now: Timestamp) {
         (Kind::Accepted, State::Unknown, "NotAsked"),
         (Kind::Cordoned, State::False, "NotRequested"),
         (Kind::Contested, State::False, "NotContested"),
+        (Kind::PlanReady, State::False, "NotStarted"),
+        (Kind::Approved, State::Unknown, "NotAsked"),
         (Kind::Drained, State::False, "NotStarted"),
         (Kind::Blocked, State::False, "NotBlocked"),
+        (Kind::AlertWhileHeld, State::False, "NotHeld"),
+        (Kind::GuestLocationDisputed, State::False, "NotDisputed"),
         (Kind::Released, State::False, "NotRequested"),
     ];
     for (kind, state, reason) in first {
@@ -36,8 +40,10 @@ pub(super) fn publish_all(status: &mut HostQuarantineStatus, now: Timestamp) {
 pub(super) fn phase(status: &mut HostQuarantineStatus, now: Timestamp, phase: Phase, reason: &str, message: &str) {
     status.phase = Some(phase);
     let (ready, reconciling, stalled) = match phase {
-        Phase::Pending | Phase::Cordoning | Phase::Planning | Phase::Draining | Phase::Releasing => (false, true, false),
-        Phase::Observed | Phase::Empty | Phase::Released => (true, false, false),
+        Phase::Pending | Phase::Cordoning | Phase::Planning | Phase::Draining | Phase::Releasing | Phase::AwaitingApproval | Phase::Suspended => {
+            (false, true, false)
+        }
+        Phase::Observed | Phase::Cordoned | Phase::Empty | Phase::Released => (true, false, false),
         Phase::Blocked | Phase::Refused => (false, false, true),
     };
     let mut conditions = Conditions::of(&status.conditions, status.observed_generation, now);

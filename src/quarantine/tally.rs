@@ -1,47 +1,84 @@
 //! One look at the host, counted: what moves, what must be asked for, what stays.
 
-use super::decide::NewRun;
-use super::drain::{Need, RunFacts, RunState, need, resident};
-use crate::api::quarantine::{Progress, Resident};
+use uuid::Uuid;
+
+use super::drain::{LATE, Need, Rules, RunFacts, RunState, SOFT_DELETED, is_to_be_moved, need, resident};
+use crate::api::quarantine::{LockedServers, Progress, Resident, ResidentReason};
+use crate::api::{HostQuarantineSpec, HostQuarantineStatus};
 use crate::inventory::{HostView, NovaMigration, RowStatus, ServerId};
+
+/// Nova's word for the record of a resize or cold migration that waits to be confirmed or reverted.
+const FINISHED: &str = "finished";
 
 /// What the latest list says about every server.
 pub(super) struct Tally {
     /// For status.
     pub(super) progress: Progress,
-    /// Runs that must be made.
-    pub(super) new_runs: Vec<NewRun>,
+    /// Runs that must be made: the server, and which of its runs it is.
+    pub(super) new_runs: Vec<(ServerId, u32)>,
     /// What will not move by itself.
     pub(super) residents: Vec<Resident>,
     /// Servers that will leave or arrive by themselves, and runs whose end is not seen yet.
     pub(super) in_motion: usize,
     /// Moves that head to the host.
     pub(super) arriving: usize,
+    /// Consumers of the host in Placement that nothing explains.
+    pub(super) leftover: Vec<Uuid>,
+}
+
+/// The servers that a plan is made for, sorted: those that would be moved, and for which nothing is under way.
+#[must_use]
+pub fn passengers(spec: &HostQuarantineSpec, status: &HostQuarantineStatus, view: &HostView, runs: &[RunFacts]) -> Vec<ServerId> {
+    let rules = Rules {
+        closed: false,
+        retried: status.retry.as_ref().map(|retry| retry.since.0),
+        moves_locked: spec.migration.locked_servers == LockedServers::Migrate,
+        plans: plans(status),
+        sight: None,
+        late: &|_| false,
+    };
+    let mut servers: Vec<ServerId> = view.servers.iter().filter(|server| is_to_be_moved(server, runs, view.begun_at, &rules)).map(|server| server.id).collect();
+    servers.sort_unstable();
+    servers
+}
+
+/// The digests of the plans that count: the present one and those that were approved.
+pub(super) fn plans(status: &HostQuarantineStatus) -> Vec<&str> {
+    let present = status.plan.iter().map(|plan| plan.digest.as_str());
+    present.chain(status.approved.iter().flat_map(|approved| approved.plans.iter().map(String::as_str))).collect()
 }
 
 impl Tally {
-    pub(super) fn of(view: &HostView, runs: &[RunFacts], closed: bool) -> Self {
-        let mut tally = Self { progress: Progress::default(), new_runs: Vec::new(), residents: Vec::new(), in_motion: 0, arriving: 0 };
+    pub(super) fn of(view: &HostView, runs: &[RunFacts], rules: &Rules<'_>) -> Self {
+        let mut tally = Self { progress: Progress::default(), new_runs: Vec::new(), residents: Vec::new(), in_motion: 0, arriving: 0, leftover: Vec::new() };
         for server in &view.servers {
-            match need(server, runs, view.begun_at, closed) {
-                Need::Run(ordinal) => tally.new_runs.push(NewRun { server: server.id, ordinal }),
+            match need(server, runs, view.begun_at, rules) {
+                Need::Run(ordinal) => {
+                    tally.new_runs.push((server.id, ordinal));
+                    tally.progress.waiting += 1;
+                }
+                Need::LateRun(ordinal) => {
+                    tally.new_runs.push((server.id, ordinal));
+                    tally.residents.push(resident(server, ResidentReason::ArrivedAfterApproval, LATE));
+                }
                 Need::Waiting => tally.progress.waiting += 1,
                 Need::Running => tally.progress.running += 1,
                 Need::Resident(reason, message) => tally.residents.push(resident(server, reason, &message)),
             }
         }
-        let listed = |id: ServerId| view.servers.iter().any(|server| server.id == id);
+        let listed = |id: ServerId| view.server(id).is_some();
         // An overdue run, or one that Nova has not begun with when the deadline passed, is followed and waited for no longer.
         let waited_for = |run: &&RunFacts| match run.state {
             RunState::Pending | RunState::Open => true,
-            RunState::Queued => !closed,
+            RunState::Queued => !rules.closed,
             _ => false,
         };
         let unseen_end = runs.iter().filter(|run| !listed(run.server)).filter(waited_for).count();
         tally.arriving = view.migrations.iter().filter(|row| row.dest_compute.as_ref() == Some(&view.host) && is_under_way(row)).count();
         tally.count(view, runs, unseen_end);
-        let arriving = if closed { 0 } else { tally.arriving };
+        let arriving = if rules.closed { 0 } else { tally.arriving };
         tally.in_motion = count(&[tally.progress.waiting, tally.progress.running]) + arriving;
+        tally.look_behind(view, runs);
         tally
     }
 
@@ -50,15 +87,44 @@ impl Tally {
         servers.sort_unstable();
         servers.dedup();
         let progress = &mut self.progress;
-        progress.waiting += to_u32(self.new_runs.len());
         progress.running += to_u32(unseen_end);
         progress.total = to_u32(servers.len());
         progress.remaining = to_u32(view.servers.len());
         progress.migrated = to_u32(servers.iter().filter(|id| has_left(**id, runs) && view.server(**id).is_none()).count());
-        progress.failed = to_u32(runs.iter().filter(|run| matches!(run.state, RunState::Failed(..))).count());
+        progress.failed = to_u32(servers.iter().filter(|id| has_failed(**id, runs)).count());
         let away = progress.total.saturating_sub(progress.remaining);
         progress.percent = away.saturating_mul(100).checked_div(progress.total).unwrap_or(100);
     }
+
+    /// What the list of servers does not show and lies on the host all the same; known once Placement was asked.
+    fn look_behind(&mut self, view: &HostView, runs: &[RunFacts]) {
+        let Some(consumers) = view.consumers.as_deref() else { return };
+        for server in view.soft_deleted.iter().filter(|server| view.server(server.id).is_none()) {
+            self.residents.push(resident(server, ResidentReason::SoftDeleted, SOFT_DELETED));
+        }
+        // Without an allocation the record is an old one that nobody closed.
+        let pending = |row: &&NovaMigration| is_finished(row) && row.source_compute.as_ref() == Some(&view.host) && consumers.contains(&row.uuid);
+        let ours = |row: &NovaMigration| runs.iter().any(|run| run.rows.iter().any(|id| u64::try_from(*id) == Ok(row.id)));
+        for row in view.migrations.iter().filter(pending).filter(|row| !ours(row)) {
+            self.residents.push(pending_resize(row));
+        }
+        let explained = |consumer: &Uuid| {
+            let row = view.migrations.iter().any(|row| row.uuid == *consumer && (is_under_way(row) || is_finished(row)));
+            let server = ServerId(*consumer);
+            let arrives = view.migrations.iter().any(|row| row.server == server && row.dest_compute.as_ref() == Some(&view.host) && is_under_way(row));
+            row || arrives || view.server(server).is_some() || view.soft_deleted.iter().any(|deleted| deleted.id == server)
+        };
+        self.leftover = consumers.iter().filter(|consumer| !explained(consumer)).copied().collect();
+    }
+}
+
+fn pending_resize(row: &NovaMigration) -> Resident {
+    let to = row.dest_compute.as_ref().map_or("another host", |host| host.as_str());
+    let message = format!(
+        "it was resized or cold-migrated to {to}, and its owner has not confirmed or reverted that: its disk and an allocation (migration {}) are still here. Sidestep confirms only moves that it started: openstack server resize confirm {}",
+        row.uuid, row.server
+    );
+    Resident { server: row.server.to_string(), name: String::new(), reason: ResidentReason::PendingResize, message, next_attempt: None }
 }
 
 /// Whether a row is on its way. Rows of a cold migration that wait for their owner (`finished`) or have ended in words of their own are not.
@@ -66,8 +132,18 @@ fn is_under_way(row: &NovaMigration) -> bool {
     !row.status.is_final() && !matches!(row.status, RowStatus::Other(_))
 }
 
+fn is_finished(row: &NovaMigration) -> bool {
+    matches!(&row.status, RowStatus::Other(word) if word == FINISHED)
+}
+
 fn has_left(server: ServerId, runs: &[RunFacts]) -> bool {
     runs.iter().any(|run| run.server == server && matches!(run.state, RunState::Succeeded(_)))
+}
+
+/// Whether the server's latest run was given up.
+fn has_failed(server: ServerId, runs: &[RunFacts]) -> bool {
+    let latest = runs.iter().filter(|run| run.server == server).max_by_key(|run| run.ordinal);
+    latest.is_some_and(|run| matches!(run.state, RunState::Failed(..)))
 }
 
 fn to_u32(number: usize) -> u32 {

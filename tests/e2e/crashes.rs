@@ -152,7 +152,7 @@ async fn a_record_that_says_completed_is_not_believed_while_the_server_stands_on
     let behind = servers[0];
     world.simulator().knobs(&behind.to_string(), Some(r#"{"fail": "stay_on_source"}"#));
     // The bound of one move, too.
-    world.create::<HostQuarantine>("hunch", json!({"cloud": "lab", "host": "cmp-1", "mode": "Enforce", "deadline": "8s"})).await;
+    world.create::<HostQuarantine>("hunch", json!({"cloud": "lab", "host": "cmp-1", "mode": "Enforce", "scope": "HostThreatened", "deadline": "8s"})).await;
     let expected = [(behind.to_string(), ResidentReason::RecordBehindGuest)];
     until("the server is a resident for its record", LIMIT * 2, async || {
         let status = world.get::<HostQuarantine>("hunch").await.status.unwrap_or_default();
@@ -178,18 +178,19 @@ async fn an_attempt_that_fails_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_no_host_can_take_is_a_resident_with_novas_own_words() {
+async fn a_server_that_no_host_can_take_is_a_resident_before_anything_is_asked() {
     let (world, servers) = without_sentinels().await;
     for other in ["cmp-2", "cmp-3"] {
         world.simulator().disable(other, "disk swap").await;
     }
-    world.create::<HostQuarantine>("hunch", json!({"cloud": "lab", "host": "cmp-1", "mode": "Enforce", "migration": {"maxAttempts": 1}})).await;
+    world.wait_for_hosts_disabled(2).await;
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
     let status = world.wait_for_phase("hunch", Phase::Blocked).await.status.unwrap();
-    assert_eq!(status.residents.len(), 4);
-    for resident in status.residents {
-        assert!(resident.reason == ResidentReason::AttemptsExhausted && resident.message.contains("No valid host"), "{resident:?}");
-    }
-    assert_eq!(world.simulator().moves_asked(servers.len()), Ok(()));
+    assert_eq!(status.residents.len(), servers.len());
+    assert!(status.residents.iter().all(|resident| resident.reason == ResidentReason::NoDestination), "{:?}", status.residents);
+    assert_eq!(world.simulator().moves_asked(0), Ok(()));
+    world.simulator().enable("cmp-2").await;
+    world.wait_for_phase("hunch", Phase::Empty).await;
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ async fn a_host_that_somebody_else_enables_is_contested_and_never_called_empty()
     assert!(contested.message.contains("cmp-1") && contested.message.contains("release this object"), "{}", contested.message);
     world.wait_for_phase("hunch", Phase::Blocked).await;
     world.wait_for_event("hunch", "Contested").await;
-    world.release("hunch").await;
+    world.release_by_force("hunch").await;
     world.wait_for_phase("hunch", Phase::Released).await;
     assert_eq!(world.simulator().service("cmp-1"), (true, None));
 }

@@ -43,8 +43,8 @@ pub use place::{CloudFacts, Place, Unmapped, belongs_nowhere, locate};
 use crate::api::alert::{Decision, ObservedDecision};
 use crate::api::condition::shorten;
 use crate::api::policy::Suppression;
-use crate::api::quarantine::{MigrationSettings, Release, Trigger};
-use crate::api::units::{Mode, Period};
+use crate::api::quarantine::Trigger;
+use crate::api::units::{Mode, Scope};
 use crate::api::{HostAlertSpec, HostAlertStatus, HostQuarantineSpec, QuarantinePolicySpec};
 use evidence::{Seen, Standing, is_young, standing};
 use explain::MOMENTARY;
@@ -296,10 +296,10 @@ fn new_spec(case: &Case<'_>, place: &Place, policy: Policy<'_>) -> HostQuarantin
             over_budget: false,
         }),
         reason: shorten(reason, REASON_MAX_CHARS),
-        mode: Mode::Enforce,
-        deadline: Period::from_secs(1800),
-        migration: MigrationSettings::default(),
-        release: Release::default(),
+        mode: policy.spec.mode,
+        // What a sensor on the network shows is an attack on the host, not that it has succeeded.
+        scope: Scope::HostThreatened,
+        ..HostQuarantineSpec::of(place.cloud.clone(), place.host.to_string())
     }
 }
 

@@ -72,7 +72,7 @@ pub fn locate(node: &str, clouds: &[CloudFacts<'_>]) -> Result<Place, Unmapped> 
 /// Whether a node surely belongs to no host: every cloud was read, none has a host of its name, and no `spec.hosts` speaks of it. Without any cloud nobody can say.
 #[must_use]
 pub fn belongs_nowhere(node: &str, clouds: &[CloudFacts<'_>]) -> bool {
-    let knows = |cloud: &CloudFacts<'_>| cloud.may_know(node) || cloud.mapping.iter().any(|entry| entry.node == node);
+    let knows = |cloud: &CloudFacts<'_>| cloud.may_know(node) || cloud.mapping.iter().any(|entry| entry.node() == node);
     !clouds.is_empty() && !clouds.iter().any(knows)
 }
 

@@ -131,7 +131,7 @@ fn an_alert_that_satisfies_an_enforcing_policy_makes_a_quarantine() {
     assert_eq!(judgement.quarantine.as_ref(), Some(&new.name));
     assert!(new.name.starts_with("cmp-1-"));
     let minimal = json!({
-        "cloud": "production", "host": "cmp-1", "mode": "Enforce", "reason": "suricata 1:2024897 from 10.0.4.7",
+        "cloud": "production", "host": "cmp-1", "mode": "Enforce", "scope": "HostThreatened", "reason": "suricata 1:2024897 from 10.0.4.7",
         "trigger": {"policy": "lab", "policyGeneration": 4, "alerts": ["node-1-00"], "rules": ["suricata:1:2024897"]},
     });
     assert_eq!(new.spec, serde_json::from_value::<HostQuarantineSpec>(minimal).unwrap(), "everything else has the value that the API server would fill in");

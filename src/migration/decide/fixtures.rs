@@ -1,11 +1,15 @@
 //! Values for tests of this module.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use uuid::Uuid;
 
-use crate::api::run::Attempt;
+use super::{Choice, Observation, Run, Standing, Wish};
+use crate::api::run::{Attempt, MoveKind};
 use crate::inventory::{Flavor, HostName, NovaMigration, Server, ServerId, ServerStatus};
+use crate::migration::ServerSight;
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
@@ -26,6 +30,7 @@ pub(crate) fn source() -> HostName {
 pub(crate) fn attempt(number: u32) -> Attempt {
     Attempt {
         number,
+        kind: MoveKind::Live,
         intent_at: micro(0),
         highest_migration_id_before: None,
         request_id: None,
@@ -34,6 +39,9 @@ pub(crate) fn attempt(number: u32) -> Attempt {
         destination: None,
         started_at: None,
         copying_at: None,
+        abort_at: None,
+        abort_reason: None,
+        confirm_at: None,
         ended_at: None,
         outcome: None,
         message: None,
@@ -65,5 +73,36 @@ pub(crate) fn server(host: &str, status: &str, task: Option<&str>) -> Server {
         host: Some(host.into()),
         locked: false,
         flavor: Flavor::default(),
+    }
+}
+
+pub(crate) fn run() -> Run {
+    Run {
+        server: server_id(),
+        source: source(),
+        max_attempts: 3,
+        deadline: Duration::from_secs(1800),
+        completion_timeout: Duration::from_secs(200),
+        is_own_node: false,
+        may_choose: true,
+        generation: Some(1),
+    }
+}
+
+pub(crate) fn on_source() -> Observation {
+    Observation {
+        server: ServerSight::OnSource(server("cmp-1", "ACTIVE", None)),
+        listed_on_source: Some(true),
+        rows: vec![],
+        progress: None,
+        failure: None,
+        absence: None,
+        standing: Standing::Permits,
+        choice: Choice::Host("cmp-2".into()),
+        wish: Wish::GoOn,
+        aborted: false,
+        unfit: None,
+        others_wait: false,
+        braked: false,
     }
 }

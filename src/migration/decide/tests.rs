@@ -1,23 +1,11 @@
 //! Facts about the transitions of a run.
 
-use super::fixtures::{at, attempt, row, server, server_id, source};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use super::fixtures::{at, attempt, on_source, row, run, server};
 use super::*;
-
-fn run() -> Run {
-    Run { server: server_id(), source: source(), max_attempts: 3, deadline: Duration::from_secs(1800), generation: Some(1) }
-}
-
-fn on_source() -> Observation {
-    Observation {
-        server: ServerSight::OnSource(server("cmp-1", "ACTIVE", None)),
-        listed_on_source: Some(true),
-        rows: vec![],
-        progress: None,
-        failure: None,
-        absence: None,
-        standing: Standing::Permits,
-    }
-}
+use crate::api::run::{AbortReason, FailureReason, Outcome, RunPhase};
+use crate::migration::DEADLINE_EXCEEDED;
 
 fn migrating() -> Observation {
     Observation { server: ServerSight::OnSource(server("cmp-1", "MIGRATING", Some("migrating"))), ..on_source() }
@@ -124,9 +112,9 @@ fn a_failed_record_waits_until_nova_lets_go_of_the_server() {
     assert_eq!(decide(&run(), &open(), &busy, at(4)).status.attempts[0].outcome, None);
     let seen = Observation { failure: Some("No valid host was found.".into()), ..with_rows(on_source(), vec![row(8, "error")]) };
     let next = decide(&run(), &open(), &seen, at(5));
-    assert_eq!(next.status.attempts[0].outcome, Some(Outcome::Error));
+    assert_eq!(next.status.attempts[0].outcome, Some(Outcome::DestinationRefused));
     assert_eq!(next.status.attempts[0].message.as_deref(), Some("No valid host was found."));
-    assert_eq!(next.wake, Some(Duration::from_secs(15)));
+    assert_phase(&next, RunPhase::Waiting);
 }
 
 #[test]
@@ -218,11 +206,13 @@ fn a_quarantine_that_is_over_starts_nothing_and_lets_what_runs_go_on() {
 }
 
 #[test]
-fn only_active_and_paused_servers_without_a_task_are_asked_for() {
+fn only_active_paused_and_shut_off_servers_without_a_task_are_asked_for() {
     for (status, task, step) in [
         ("ACTIVE", None, Step::Ask),
         ("PAUSED", None, Step::Ask),
-        ("SHUTOFF", None, Step::Wait),
+        ("SHUTOFF", None, Step::Ask),
+        ("SUSPENDED", None, Step::Wait),
+        ("VERIFY_RESIZE", None, Step::Wait),
         ("ACTIVE", Some("powering-off"), Step::Wait),
         ("ERROR", None, Step::Wait),
     ] {
@@ -286,4 +276,224 @@ fn a_server_that_turns_to_error_after_its_attempt_has_ended_is_not_tried_again()
     let next = decide(&run(), &ended.status, &error, at(6));
     assert_eq!(reason(&next), "ErrorAfterAttempt");
     assert!(find(&next.status.conditions, Kind::Stalled).unwrap().message.contains("openstack server set --state active"));
+}
+
+// ---- destinations ----
+
+fn refused() -> Observation {
+    Observation { failure: Some("Unacceptable CPU info".into()), ..with_rows(on_source(), vec![row(8, "error")]) }
+}
+
+#[test]
+fn the_destination_stands_in_the_intent() {
+    let named = decide(&run(), &MigrationRunStatus::default(), &on_source(), at(5)).status;
+    assert_eq!((named.attempts[0].destination.as_deref(), named.destination_host.as_deref()), (Some("cmp-2"), Some("cmp-2")));
+    let free = Observation { choice: Choice::Scheduler, ..on_source() };
+    assert_eq!(decide(&run(), &MigrationRunStatus::default(), &free, at(5)).status.attempts[0].destination, None);
+}
+
+#[test]
+fn a_refusal_before_copying_uses_up_no_attempt_five_times() {
+    let mut status = MigrationRunStatus::default();
+    let mut outcomes = Vec::new();
+    for turn in 0..8 {
+        let now = at(i64::from(turn) * 100);
+        let asked = decide(&run(), &status, &on_source(), now);
+        assert_eq!(asked.step, Step::Ask, "turn {turn}");
+        let mut seen = refused();
+        seen.rows[0].id = 8 + u64::try_from(turn).unwrap();
+        status = decide(&run(), &asked.status, &seen, now).status;
+        outcomes.push((status.attempts.last().unwrap().number, status.attempts.last().unwrap().outcome.unwrap()));
+    }
+    assert_eq!(outcomes[..5], [(1, Outcome::DestinationRefused); 5]);
+    assert_eq!(outcomes[5..], [(1, Outcome::Error), (2, Outcome::Error), (3, Outcome::Error)]);
+    assert_eq!(status.phase, Some(RunPhase::Failed));
+}
+
+#[test]
+fn a_failure_after_the_copy_began_or_at_a_destination_that_a_person_named_uses_up_an_attempt() {
+    let mut copying = open();
+    copying.attempts[0].copying_at = Some(MicroTime(at(1)));
+    assert_eq!(decide(&run(), &copying, &refused(), at(5)).status.attempts[0].outcome, Some(Outcome::Error));
+    let named = Run { may_choose: false, ..run() };
+    assert_eq!(decide(&named, &open(), &refused(), at(5)).status.attempts[0].outcome, Some(Outcome::Error));
+}
+
+#[test]
+fn while_the_brake_holds_no_attempt_is_used_up_and_the_next_try_is_said() {
+    let seen = Observation { braked: true, ..refused() };
+    let named = Run { may_choose: false, ..run() };
+    let next = decide(&named, &open(), &seen, at(5));
+    assert_eq!(next.status.attempts[0].outcome, Some(Outcome::DependencyDown));
+    let held = Standing::Holds { reason: Some("DependencyDown"), message: "neutron".into(), until: Some(at(70)) };
+    let held = decide(&run(), &next.status, &Observation { standing: held, ..on_source() }, at(10));
+    assert_eq!((held.step, held.status.next_attempt.as_ref().unwrap().0, held.wake), (Step::Wait, at(70), Some(Duration::from_secs(60))));
+    assert_eq!(reason(&held), "DependencyDown");
+}
+
+#[test]
+fn a_server_in_error_is_never_taken_for_one_that_was_refused() {
+    let seen = Observation { server: ServerSight::OnSource(server("cmp-1", "ERROR", None)), ..refused() };
+    assert_eq!(decide(&run(), &open(), &seen, at(5)).status.attempts[0].outcome, Some(Outcome::Error));
+}
+
+// ---- abort, withdrawal, suspension ----
+
+fn open_with(row_status: &str) -> Observation {
+    with_rows(migrating(), vec![row(8, row_status)])
+}
+
+#[test]
+fn what_is_queued_is_withdrawn_and_what_runs_goes_on() {
+    for change in
+        [Observation { wish: Wish::WithdrawQueued, ..open_with("queued") }, Observation { unfit: Some("cmp-2 is quarantined".into()), ..open_with("queued") }]
+    {
+        let next = decide(&run(), &open(), &change, at(5));
+        assert_eq!(next.step, Step::Abort(8));
+        assert_eq!(next.status.attempts[0].abort_reason, Some(AbortReason::Withdrawn));
+        let running = Observation { rows: vec![row(8, "running")], ..change.clone() };
+        assert_eq!(decide(&run(), &open(), &running, at(5)).step, Step::Wait);
+        let accepted = Observation { rows: vec![row(8, "accepted")], ..change };
+        assert_eq!(decide(&run(), &open(), &accepted, at(5)).step, Step::Wait, "Nova refuses that");
+    }
+}
+
+#[test]
+fn a_withdrawn_request_uses_up_no_attempt() {
+    let asked = decide(&run(), &open(), &Observation { wish: Wish::WithdrawQueued, ..open_with("queued") }, at(5));
+    let next = decide(&run(), &asked.status, &with_rows(on_source(), vec![row(8, "cancelled")]), at(6));
+    assert_eq!(next.status.attempts[0].outcome, Some(Outcome::Withdrawn));
+    let again = decide(&run(), &next.status, &on_source(), at(9));
+    assert_eq!((again.step, again.status.attempts[1].number), (Step::Ask, 1));
+}
+
+#[test]
+fn an_abort_by_a_person_ends_queued_and_running_moves_for_good() {
+    for row_status in ["queued", "running"] {
+        let asked = decide(&run(), &open(), &Observation { aborted: true, ..open_with(row_status) }, at(5));
+        assert_eq!(asked.step, Step::Abort(8));
+        let cancelled = decide(&run(), &asked.status, &Observation { aborted: true, ..with_rows(on_source(), vec![row(8, "cancelled")]) }, at(6));
+        assert_eq!(cancelled.status.attempts[0].outcome, Some(Outcome::Aborted));
+        assert!(!is_finished(&cancelled.status), "Nova may call the server ERROR yet");
+        let settled = decide(&run(), &cancelled.status, &Observation { aborted: true, ..on_source() }, at(11));
+        assert_phase(&settled, RunPhase::Aborted);
+        assert_eq!(decide(&run(), &settled.status, &on_source(), at(99)).step, Step::Wait);
+    }
+}
+
+#[test]
+fn a_move_that_ends_before_the_abort_reaches_it_has_succeeded() {
+    let asked = decide(&run(), &open(), &Observation { aborted: true, ..open_with("running") }, at(5));
+    let done = Observation { aborted: true, ..with_rows(left(), vec![row(8, "completed")]) };
+    assert_phase(&decide(&run(), &asked.status, &done, at(6)), RunPhase::Succeeded);
+}
+
+#[test]
+fn an_abort_that_leaves_the_server_in_error_says_how_it_is_repaired() {
+    let asked = decide(&run(), &open(), &Observation { aborted: true, ..open_with("running") }, at(5));
+    let cancelled = decide(&run(), &asked.status, &Observation { aborted: true, ..with_rows(on_source(), vec![row(8, "cancelled")]) }, at(6));
+    let error = Observation { server: ServerSight::OnSource(server("cmp-1", "ERROR", None)), aborted: true, ..on_source() };
+    let next = decide(&run(), &cancelled.status, &error, at(8));
+    assert_eq!(reason(&next), FailureReason::ErrorAfterAbort.as_str());
+    assert!(find(&next.status.conditions, Kind::Stalled).unwrap().message.contains("openstack server set --state active"));
+}
+
+#[test]
+fn an_abort_is_asked_for_again_only_after_a_while() {
+    let seen = Observation { aborted: true, ..open_with("running") };
+    let first = decide(&run(), &open(), &seen, at(5));
+    assert_eq!(decide(&run(), &first.status, &seen, at(14)).step, Step::Wait);
+    assert_eq!(decide(&run(), &first.status, &seen, at(15)).step, Step::Abort(8));
+}
+
+#[test]
+fn a_run_that_is_aborted_before_it_began_asks_for_nothing() {
+    let next = decide(&run(), &MigrationRunStatus::default(), &Observation { aborted: true, ..on_source() }, at(5));
+    assert_phase(&next, RunPhase::Aborted);
+    assert_eq!(next.step, Step::Wait);
+}
+
+#[test]
+fn a_copy_that_takes_too_long_is_aborted_only_while_others_wait() {
+    let status = decide(&run(), &open(), &open_with("running"), at(5)).status;
+    let alone = open_with("running");
+    let crowded = Observation { others_wait: true, ..alone.clone() };
+    assert_eq!(decide(&run(), &status, &alone, at(206)).step, Step::Wait);
+    assert_eq!(decide(&run(), &status, &crowded, at(205)).step, Step::Wait);
+    let next = decide(&run(), &status, &crowded, at(206));
+    assert_eq!((next.step, next.status.attempts[0].abort_reason), (Step::Abort(8), Some(AbortReason::CompletionTimeout)));
+    let ended = decide(&run(), &next.status, &with_rows(on_source(), vec![row(8, "cancelled")]), at(207)).status;
+    assert_eq!((ended.attempts[0].outcome, ended.phase), (Some(Outcome::TimedOut), Some(RunPhase::Waiting)));
+}
+
+// ---- shut off ----
+
+fn cold() -> MigrationRunStatus {
+    let mut status = open();
+    status.attempts[0].kind = MoveKind::Cold;
+    status
+}
+
+fn cold_row(status: &str) -> NovaMigration {
+    NovaMigration { migration_type: "migration".into(), ..row(8, status) }
+}
+
+fn arrived(host: &str) -> Observation {
+    Observation { server: ServerSight::Elsewhere(server(host, "VERIFY_RESIZE", None)), listed_on_source: Some(false), ..on_source() }
+}
+
+#[test]
+fn a_server_that_is_shut_off_is_asked_for_cold_and_confirmed_only_where_it_was_seen() {
+    let shut_off = Observation { server: ServerSight::OnSource(server("cmp-1", "SHUTOFF", None)), ..on_source() };
+    assert_eq!(decide(&run(), &MigrationRunStatus::default(), &shut_off, at(1)).status.attempts[0].kind, MoveKind::Cold);
+    let finished = vec![cold_row("finished")];
+    let not_seen = with_rows(Observation { server: ServerSight::OnSource(server("cmp-1", "VERIFY_RESIZE", None)), ..on_source() }, finished.clone());
+    assert_eq!(decide(&run(), &cold(), &not_seen, at(5)).step, Step::Wait);
+    assert_eq!(decide(&run(), &cold(), &with_rows(arrived("cmp-3"), finished.clone()), at(5)).step, Step::Wait, "elsewhere than the record says");
+    let seen = with_rows(arrived("cmp-2"), finished);
+    let next = decide(&run(), &cold(), &seen, at(5));
+    assert_eq!((next.step, next.status.attempts[0].confirm_at.as_ref().unwrap().0), (Step::Confirm, at(5)));
+    assert_eq!(decide(&run(), &next.status, &seen, at(6)).step, Step::Wait, "once");
+    let confirmed = Observation { server: ServerSight::Elsewhere(server("cmp-2", "SHUTOFF", None)), ..arrived("cmp-2") };
+    assert_phase(&decide(&run(), &next.status, &with_rows(confirmed, vec![cold_row("confirmed")]), at(7)), RunPhase::Succeeded);
+}
+
+#[test]
+fn somebody_elses_resize_is_never_confirmed() {
+    let mut status = cold();
+    status.attempts[0].highest_migration_id_before = Some(8);
+    let seen = with_rows(arrived("cmp-2"), vec![cold_row("finished")]);
+    assert_eq!(decide(&run(), &status, &seen, at(5)).step, Step::Wait);
+    let resize = NovaMigration { migration_type: "resize".into(), ..row(9, "finished") };
+    assert_eq!(decide(&run(), &status, &with_rows(arrived("cmp-2"), vec![resize]), at(5)).step, Step::Wait);
+}
+
+#[test]
+fn a_node_of_our_own_cluster_is_never_moved_cold() {
+    let own = Run { is_own_node: true, ..run() };
+    let shut_off = Observation { server: ServerSight::OnSource(server("cmp-1", "SHUTOFF", None)), ..on_source() };
+    assert_eq!(decide(&own, &MigrationRunStatus::default(), &shut_off, at(1)).step, Step::Wait);
+    assert_eq!(decide(&own, &MigrationRunStatus::default(), &on_source(), at(1)).step, Step::Ask);
+}
+
+#[test]
+fn a_cold_migration_that_its_owner_reverts_has_failed() {
+    let next = decide(
+        &run(),
+        &cold(),
+        &with_rows(Observation { server: ServerSight::OnSource(server("cmp-1", "SHUTOFF", None)), ..on_source() }, vec![cold_row("reverted")]),
+        at(5),
+    );
+    assert_eq!(next.status.attempts[0].outcome, Some(Outcome::Error));
+}
+
+// ---- made by hand ----
+
+#[test]
+fn a_run_that_must_not_begin_is_refused_and_one_that_has_begun_goes_on() {
+    let refuses = Standing::Refuses("DestinationQuarantined", "cmp-2 is quarantined".into());
+    let next = decide(&run(), &MigrationRunStatus::default(), &Observation { standing: refuses.clone(), ..on_source() }, at(1));
+    assert_phase(&next, RunPhase::Refused);
+    assert_eq!(reason(&next), "DestinationQuarantined");
+    assert_phase(&decide(&run(), &open(), &Observation { standing: refuses, ..open_with("running") }, at(1)), RunPhase::Running);
 }

@@ -167,9 +167,18 @@ impl Cloud {
 
     /// A write that must reach the service at most once. Only a 401, which proves that nothing was done, is followed by the same request with a new token.
     pub(super) async fn post_once(&self, service: &Service, operation: &str, path: &[&str], body: &Value) -> PostOutcome {
+        self.write_once(service, operation, &Method::POST, path, Some(body)).await
+    }
+
+    /// The same for a DELETE.
+    pub(super) async fn delete_once(&self, service: &Service, operation: &str, path: &[&str]) -> PostOutcome {
+        self.write_once(service, operation, &Method::DELETE, path, None).await
+    }
+
+    async fn write_once(&self, service: &Service, operation: &str, method: &Method, path: &[&str], body: Option<&Value>) -> PostOutcome {
         let Inner { http, session, .. } = &*self.inner;
         let url = join(&service.base, path, &[]);
-        let send = async |token: &Token| http.exchange(service.request(token, operation, &Method::POST, &url, Some(body))).await;
+        let send = async |token: &Token| http.exchange(service.request(token, operation, method, &url, body)).await;
         let token = match session.token(http).await {
             Ok(token) => token,
             Err(fault) => return PostOutcome::Refused(fault),
@@ -182,8 +191,11 @@ impl Cloud {
             other => other,
         };
         match answer {
-            Ok(answer) if answer.status == http::StatusCode::ACCEPTED => PostOutcome::Accepted { request_id: answer.request_id() },
-            Ok(answer) => PostOutcome::Unknown(Fault::foreign(operation, format!("HTTP {} where 202 is the only answer of Nova", answer.status.as_u16()))),
+            // 202 for what begins something, 204 for a confirmation.
+            Ok(answer) if matches!(answer.status.as_u16(), 202 | 204) => PostOutcome::Accepted { request_id: answer.request_id() },
+            Ok(answer) => {
+                PostOutcome::Unknown(Fault::foreign(operation, format!("HTTP {} where 202 or 204 are the only answers of Nova", answer.status.as_u16())))
+            }
             Err(fault) if fault.nothing_was_done() => PostOutcome::Refused(fault),
             Err(fault) => PostOutcome::Unknown(fault),
         }

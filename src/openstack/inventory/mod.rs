@@ -10,14 +10,17 @@
 //! - A tick comes every `idle_interval`, or every `active_interval` while a host is watched, or at once after [`Inventory::refresh_now`].
 //! - Every view carries the moment at which its tick was begun: a decision that needs a list begun after a verified cordon compares that.
 //! - A call that fails leaves the earlier view and its older moment in place and can be read ([`Inventory::last_error`], [`Inventory::host_error`]); it never makes a list empty.
+//! - What is free on each host ([`Inventory::rooms`]) is read beside the ticks, one call of Placement for all hosts.
 //! - Byte counters cost one call per server: each running migration of a watched host is read at most every 2 s, and only so many a tick.
 
 mod addresses;
 mod poller;
+mod rooms;
 mod state;
 
 pub use addresses::Addresses;
 pub use poller::Poller;
+pub use rooms::Rooms;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,6 +102,7 @@ struct Shared {
     state: std::sync::Mutex<State>,
     wake: Notify,
     addresses_wanted: Notify,
+    rooms_wanted: Notify,
     ticks: watch::Sender<u64>,
 }
 
@@ -111,6 +115,7 @@ impl Inventory {
             state: std::sync::Mutex::new(State::default()),
             wake: Notify::new(),
             addresses_wanted: Notify::new(),
+            rooms_wanted: Notify::new(),
             ticks: watch::Sender::new(0),
         };
         let inventory = Self(Arc::new(shared));
@@ -121,6 +126,7 @@ impl Inventory {
     pub fn watch_host(&self, host: &HostName) {
         if self.with(|state| state.watch(host)) {
             self.refresh_now();
+            self.0.rooms_wanted.notify_one();
         }
     }
 
@@ -167,6 +173,18 @@ impl Inventory {
     /// Has the addresses read anew soon, since somebody has a question about one; at most once a minute.
     pub fn want_addresses(&self) {
         self.0.addresses_wanted.notify_one();
+    }
+
+    /// What was free on each host when it was last read well.
+    #[must_use]
+    pub fn rooms(&self) -> Option<Arc<Rooms>> {
+        self.with(|state| state.rooms.clone())
+    }
+
+    /// Why the last look at the room on the hosts failed; absent when it did not.
+    #[must_use]
+    pub fn rooms_error(&self) -> Option<PollError> {
+        self.with(|state| state.rooms_error.clone())
     }
 
     /// The number of ticks that ended, well or not. It changes after each: wait for that and read again.

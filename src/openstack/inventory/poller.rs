@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::super::cloud::Cloud;
 use super::super::error::Fault;
 use super::super::nova::NewestRows;
-use super::{Inventory, PollError, Progress, Services, addresses};
+use super::{Inventory, PollError, Progress, Services, addresses, rooms};
 use crate::clock::Clock;
 use crate::inventory::{ComputeService, HostName, HostView, Server};
 
@@ -35,7 +35,8 @@ struct Look {
 struct Found {
     servers: Vec<Server>,
     rows: NewestRows,
-    consumers: Option<Vec<uuid::Uuid>>,
+    /// Who holds something in Placement, and which deleted servers can be restored.
+    behind: Option<(Vec<uuid::Uuid>, Vec<Server>)>,
 }
 
 impl Poller {
@@ -45,7 +46,9 @@ impl Poller {
 
     /// Polls for ever. Whoever awaits this may drop it at any moment: nothing is left half done.
     pub async fn run(self) -> Infallible {
-        let (_, never) = futures::join!(addresses::keep_reading(&self.cloud, &self.inventory, &self.clock), self.ticks());
+        let addresses = addresses::keep_reading(&self.cloud, &self.inventory, &self.clock);
+        let rooms = rooms::keep_reading(&self.cloud, &self.inventory, &self.clock);
+        let (_, _, never) = futures::join!(addresses, rooms, self.ticks());
         never
     }
 
@@ -76,8 +79,8 @@ impl Poller {
     async fn look(&self, host: HostName, mut rows: NewestRows) -> Look {
         let found = async {
             let (servers, ()) = futures::try_join!(self.cloud.servers_on(&host), rows.refresh(&self.cloud, &host))?;
-            let consumers = if servers.is_empty() { Some(self.cloud.allocations(&host).await?) } else { None };
-            Ok(Found { servers, rows, consumers })
+            let behind = if servers.is_empty() { Some(self.cloud.behind_the_list(&host).await?) } else { None };
+            Ok(Found { servers, rows, behind })
         };
         let result = found.await;
         Look { host, result }
@@ -90,10 +93,11 @@ impl Poller {
             for Look { host, result } in looks {
                 // Without the services of the same tick there is no view: it would say that the host does not exist.
                 match (result, &services) {
-                    (Ok(Found { servers, rows, consumers }), Ok(services)) => {
+                    (Ok(Found { servers, rows, behind }), Ok(services)) => {
+                        let (consumers, soft_deleted) = behind.map(|(consumers, soft_deleted)| (Some(consumers), soft_deleted)).unwrap_or_default();
                         let own = services.services.iter().filter(|service| service.host == host).cloned().collect();
                         let migrations = rows.to_vec();
-                        state.keep(HostView { host, begun_at, ended_at, services: own, servers, migrations, consumers }, rows);
+                        state.keep(HostView { host, begun_at, ended_at, services: own, servers, migrations, consumers, soft_deleted }, rows);
                     }
                     (Err(fault), _) => state.keep_error(&host, PollError { at: ended_at, fault }),
                     (Ok(_), Err(fault)) => state.keep_error(&host, PollError { at: ended_at, fault: fault.clone() }),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use uuid::Uuid;
 
 use super::super::cloud::{Cloud, Page};
 use super::super::error::{Fault, FaultKind};
@@ -51,6 +52,21 @@ impl Cloud {
                 Err(Fault::foreign(operation, format!("the list shows server {} which is not there: the credential needs the admin role", stranger.id)))
             }
         }
+    }
+
+    /// The servers of all projects on a host that were deleted and can still be restored (SOFT_DELETED). The ordinary list leaves them out, and Nova shows deleted ones to administrators only.
+    pub async fn soft_deleted_on(&self, host: &HostName) -> Result<Vec<Server>, Fault> {
+        let operation = format!("list the soft-deleted servers on host {host}");
+        let query = [("all_tenants", "1"), ("host", host.as_str()), ("deleted", "true"), ("status", "SOFT_DELETED")];
+        let servers: Vec<Server> = self.list(self.nova(), &operation, &["servers", "detail"], &query, "servers").await?;
+        // An older row of the same filter, fully deleted, has another status and no host.
+        let kept = |server: &Server| server.status.as_str() == "SOFT_DELETED" && server.host.as_ref() == Some(host);
+        Ok(servers.into_iter().filter(kept).collect())
+    }
+
+    /// What lies on a host behind the list of its servers: who holds something of it in Placement, and which deleted servers can still be restored.
+    pub async fn behind_the_list(&self, host: &HostName) -> Result<(Vec<Uuid>, Vec<Server>), Fault> {
+        futures::try_join!(self.allocations(host), self.soft_deleted_on(host))
     }
 
     /// One server; none when Nova itself says that it does not exist.
@@ -131,11 +147,12 @@ impl Cloud {
         let mut rows = NewestRows::default();
         let consumers = async {
             match with_placement {
-                true => self.allocations(host).await.map(Some),
-                false => Ok(None),
+                true => self.behind_the_list(host).await.map(|(consumers, soft_deleted)| (Some(consumers), soft_deleted)),
+                false => Ok((None, Vec::new())),
             }
         };
-        let (services, servers, (), consumers) = futures::try_join!(self.services(), self.servers_on(host), rows.refresh(self, host), consumers)?;
+        let (services, servers, (), (consumers, soft_deleted)) =
+            futures::try_join!(self.services(), self.servers_on(host), rows.refresh(self, host), consumers)?;
         Ok(HostView {
             host: host.clone(),
             begun_at,
@@ -144,6 +161,7 @@ impl Cloud {
             servers,
             migrations: rows.to_vec(),
             consumers,
+            soft_deleted,
         })
     }
 

@@ -207,16 +207,42 @@ async fn a_put_is_repeated_after_a_lost_connection() {
 #[tokio::test]
 async fn a_live_migration_is_accepted_with_its_request_id() {
     let (canned, control) = controlling("/action", |_| recorded!("live-migrate-auto")).await;
-    let outcome = control.live_migrate(server()).await;
+    let outcome = control.live_migrate(server(), None).await;
     assert!(matches!(&outcome, PostOutcome::Accepted { request_id: Some(id) } if id == "req-3d92908a-2cfa-4add-b905-f38b10d95671"), "{outcome:?}");
     assert_eq!(canned.asked()[0].path, format!("/nova/v2.1/servers/{SERVER}/action"));
     assert_eq!(canned.asked()[0].body, json!({"os-migrateLive": {"host": null, "block_migration": "auto"}}));
 }
 
 #[tokio::test]
+async fn a_destination_is_named_and_judged_by_the_scheduler() {
+    let (canned, control) = controlling("/action", |_| Reply::With(202, vec![], String::new())).await;
+    drop(control.live_migrate(server(), Some(&host())).await);
+    drop(control.cold_migrate(server(), Some(&host())).await);
+    drop(control.cold_migrate(server(), None).await);
+    let bodies: Vec<Value> = canned.asked().into_iter().map(|asked| asked.body).collect();
+    assert_eq!(
+        bodies,
+        [json!({"os-migrateLive": {"host": "cmp-1", "block_migration": "auto"}}), json!({"migrate": {"host": "cmp-1"}}), json!({"migrate": null})],
+        "never by force"
+    );
+}
+
+#[tokio::test]
+async fn a_confirmation_and_an_abort_are_asked_for_once() {
+    let (canned, control) = controlling("/servers/", |_| Reply::With(204, vec![], String::new())).await;
+    assert!(matches!(control.confirm_resize(server()).await, PostOutcome::Accepted { .. }));
+    assert!(matches!(control.abort_migration(server(), 7).await, PostOutcome::Accepted { .. }));
+    assert_eq!(canned.asked()[0].body, json!({"confirmResize": null}));
+    assert_eq!(canned.lines()[1], format!("DELETE /nova/v2.1/servers/{SERVER}/migrations/7"));
+    let (canned, control) = controlling("/migrations/", |_| Reply::Json(400, json!({"badRequest": {"message": "already ended"}}))).await;
+    assert!(matches!(control.abort_migration(server(), 7).await, PostOutcome::Refused(_)));
+    assert_eq!(canned.lines().len(), 1);
+}
+
+#[tokio::test]
 async fn a_refusal_of_nova_is_refused() {
     let (_canned, control) = controlling("/action", |_| recorded!("err-live-migrate-shutoff")).await;
-    let outcome = control.live_migrate(server()).await;
+    let outcome = control.live_migrate(server(), None).await;
     assert!(
         matches!(&outcome, PostOutcome::Refused(fault) if fault.kind() == FaultKind::Conflict && fault.message().unwrap().ends_with("vm_state stopped")),
         "{outcome:?}"
@@ -229,7 +255,7 @@ async fn a_post_without_a_sure_answer_is_unknown_and_never_repeated() {
         [|| Reply::Drop, || Reply::Json(500, json!({})), || Reply::Json(503, json!({})), || Reply::html(200), || Reply::Json(408, json!({}))];
     for reply in replies {
         let (canned, control) = controlling("/action", move |_| reply()).await;
-        let outcome = control.live_migrate(server()).await;
+        let outcome = control.live_migrate(server(), None).await;
         assert!(matches!(outcome, PostOutcome::Unknown(_)), "{outcome:?}");
         assert_eq!(canned.lines().len(), 1);
     }
@@ -240,7 +266,7 @@ async fn a_401_proves_that_nothing_was_done_and_the_post_goes_out_again() {
     let (canned, control) =
         controlling("/action", |before| if before == 0 { Reply::Json(401, json!({"error": {"message": "expired"}})) } else { recorded!("live-migrate-auto") })
             .await;
-    assert!(matches!(control.live_migrate(server()).await, PostOutcome::Accepted { .. }));
+    assert!(matches!(control.live_migrate(server(), None).await, PostOutcome::Accepted { .. }));
     let action = format!("POST /nova/v2.1/servers/{SERVER}/action");
     assert_eq!(canned.lines(), [&action, "POST /identity/v3/auth/tokens", &action]);
 }
@@ -249,7 +275,7 @@ async fn a_401_proves_that_nothing_was_done_and_the_post_goes_out_again() {
 async fn a_post_that_never_left_is_refused() {
     let (canned, control) = controlling("/action", |_| Reply::Drop).await;
     drop(canned);
-    let outcome = control.live_migrate(server()).await;
+    let outcome = control.live_migrate(server(), None).await;
     assert!(matches!(&outcome, PostOutcome::Refused(fault) if fault.kind() == FaultKind::Unreachable), "{outcome:?}");
 }
 
@@ -263,7 +289,7 @@ async fn a_post_for_which_there_is_no_new_token_is_refused() {
     .await;
     let cloud = Cloud::connect(&canned.config(), crate::clock::Clock::system()).await.unwrap();
     let control = CloudControl::new(cloud, permit_writes(true).unwrap());
-    let outcome = control.live_migrate(server()).await;
+    let outcome = control.live_migrate(server(), None).await;
     assert!(matches!(&outcome, PostOutcome::Refused(fault) if fault.kind() == FaultKind::Unauthorized), "{outcome:?}");
 }
 

@@ -99,7 +99,6 @@ fn happened(alert: &HostAlert, now: Timestamp) -> Timestamp {
     now.saturating_sub(age(alert.spec.last_seen.0, super::observe::written(alert), now)).unwrap_or(now)
 }
 
-#[expect(dead_code, reason = "for whoever chooses destinations")]
 /// The hosts of a cloud that are no destinations, because they were attacked, or attack, within 30 minutes.
 pub(in super::super) fn alerted_hosts(context: &Context, cloud: &str, now: Timestamp) -> BTreeSet<HostName> {
     let recent = |at: Timestamp| now.duration_since(at) < ALERTED_FOR;

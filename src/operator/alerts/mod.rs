@@ -29,7 +29,6 @@ use crate::kubernetes::guard;
 use observe::{Beginning, Facts, Peer};
 
 pub(super) use act::moments_of;
-#[expect(unused_imports, reason = "for whoever chooses destinations")]
 pub(super) use alarms::alerted_hosts;
 pub(super) use alarms::{Alarms, alerting_hosts, waiting_attackers};
 pub(super) use stale::StaleAtStart;

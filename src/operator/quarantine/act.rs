@@ -9,13 +9,14 @@ use kube::core::object::HasSpec as _;
 use kube::runtime::controller::Action;
 
 use super::observe::{Seen, is_released};
-use crate::api::units::Mode;
+use crate::api::run::Destination;
 use crate::api::{FINALIZER, HostQuarantine, MigrationRun, MigrationRunSpec};
 use crate::gate;
 use crate::inventory::{HostName, ServiceId};
 use crate::kubernetes::event::Tone;
 use crate::kubernetes::status::FIELD_MANAGER;
 use crate::kubernetes::{answer, finalizer};
+use crate::migration::open_attempt;
 use crate::openstack::{CloudControl, Fault};
 use crate::operator::context::Context;
 use crate::operator::failure::Failure;
@@ -28,7 +29,7 @@ const SOON: Duration = Duration::from_secs(3);
 
 /// Puts the finalizer on an object that may write to the cloud, before it does.
 pub(super) async fn hold(context: &Context, quarantine: HostQuarantine) -> Result<HostQuarantine, Failure> {
-    let needed = quarantine.spec.mode == Mode::Enforce && quarantine.metadata.deletion_timestamp.is_none() && !is_released(&quarantine);
+    let needed = quarantine.spec.mode.writes() && quarantine.metadata.deletion_timestamp.is_none() && !is_released(&quarantine);
     if !needed || quarantine.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(quarantine);
     }
@@ -49,7 +50,7 @@ pub(super) async fn act(context: &Context, quarantine: &HostQuarantine, seen: &S
             Todo::WriteService(service, write) => {
                 let live = seen.live.as_ref();
                 // Observe has no permit, and so no client that could write.
-                let permit = gate::permit_writes(quarantine.spec.mode == Mode::Enforce);
+                let permit = gate::permit_writes(quarantine.spec.mode.writes());
                 if let (Some(live), Some(permit)) = (live, permit) {
                     let control = CloudControl::new(live.cloud.clone(), permit);
                     let written = write_service(quarantine, &control, service, write).await;
@@ -94,8 +95,12 @@ async fn make_run(context: &Context, quarantine: &HostQuarantine, new: NewRun) -
         server: new.server.to_string(),
         source_host: quarantine.spec.host.clone(),
         quarantine: quarantine.name_any(),
+        plan: new.plan,
+        order: new.order,
+        destination: Destination { host: new.destination.map(|host| host.0).unwrap_or_default() },
         max_attempts: quarantine.spec.migration.max_attempts,
         deadline: quarantine.spec.deadline,
+        ..MigrationRunSpec::default()
     };
     let mut run = MigrationRun::new(&name, spec);
     run.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
@@ -116,8 +121,11 @@ async fn let_go(context: &Context, quarantine: &HostQuarantine) -> Result<(), Fa
     let written = quarantine.status.as_ref().is_some_and(|status| status.host.is_some());
     if written && !is_released(quarantine) {
         let host = &quarantine.spec.host;
+        let open = context.runs_of(&quarantine.uid().unwrap_or_default()).iter().filter(|run| has_open_attempt(run)).count();
+        let unfollowed =
+            if open > 0 { format!(" {open} moves under way are not waited for any longer: see openstack server migration list.") } else { String::new() };
         let note = format!(
-            "host {host} stays out of service as it is: deleting is not releasing. To give it back: openstack compute service set --enable {host} nova-compute"
+            "host {host} stays out of service as it is: deleting is not releasing.{unfollowed} To give it back: openstack compute service set --enable {host} nova-compute"
         );
         context.events.publish(quarantine, Tone::Warning, "Delete", "CordonKept", &note).await;
         tracing::warn!(quarantine = quarantine.name_any(), host, "A quarantine was deleted; its host stays out of service.");
@@ -128,6 +136,10 @@ async fn let_go(context: &Context, quarantine: &HostQuarantine) -> Result<(), Fa
     }
     context.forget(&quarantine.uid().unwrap_or_default());
     Ok(())
+}
+
+fn has_open_attempt(run: &MigrationRun) -> bool {
+    run.status.as_ref().is_some_and(|status| open_attempt(status).is_some())
 }
 
 /// When to decide again, and whether the poller keeps an eye on the host meanwhile.

@@ -7,6 +7,7 @@
 
 mod act;
 mod observe;
+mod plan;
 mod report;
 
 use std::sync::Arc;

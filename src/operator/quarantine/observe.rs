@@ -6,19 +6,20 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
+use super::plan;
 use crate::api::HostQuarantine;
 use crate::api::condition::{Kind, OBSERVING, State, find, is_true};
 use crate::api::quarantine::{TimelineEntry, TimelineEvent};
-use crate::api::units::Mode;
 use crate::gate::{self, Claim, Facts, Verdict};
 use crate::inventory::mark::Mark;
 use crate::inventory::{HostName, HostView};
 use crate::kubernetes::guard;
 use crate::openstack::Fault;
 use crate::operator::cloud::BudgetView;
-use crate::operator::context::{Context, LiveCloud, Unusable};
+use crate::operator::context::{Context, LiveCloud, Unusable, is_finished};
+use crate::operator::places;
 use crate::operator::{alerts, cloud};
-use crate::quarantine::{CloudSight, Incident, Memory, Observation, Refusal, RunFacts};
+use crate::quarantine::{self, CloudSight, Incident, Joined, Memory, Observation, PlanSight, Refusal, RunFacts};
 
 /// What was seen for one step.
 pub(super) struct Seen {
@@ -35,12 +36,16 @@ pub(super) struct Seen {
     view: Option<Arc<HostView>>,
     runs: Vec<RunFacts>,
     moments: Vec<TimelineEntry>,
+    joined: Joined,
+    has_pool: bool,
+    plan: Option<PlanSight>,
 }
 
 impl Seen {
     /// What does not change during the step.
     pub(super) fn incident<'a>(&'a self, quarantine: &'a HostQuarantine) -> Incident<'a> {
         Incident {
+            name: quarantine.metadata.name.as_deref().unwrap_or_default(),
             uid: &self.uid,
             spec: &quarantine.spec,
             generation: quarantine.metadata.generation,
@@ -59,6 +64,9 @@ impl Seen {
             earlier_reason: self.earlier_reason.as_deref(),
             view: self.view.as_deref(),
             runs: &self.runs,
+            joined: self.joined,
+            has_pool: self.has_pool,
+            plan: self.plan.as_ref(),
         }
     }
 }
@@ -73,6 +81,7 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
     let uid = quarantine.uid().unwrap_or_default();
     let host = HostName(quarantine.spec.host.clone());
     let spec = context.cloud_spec(&quarantine.spec.cloud);
+    let has_pool = spec.as_ref().is_some_and(|spec| !spec.destinations.pool.is_empty());
     let inventory = spec.map(|spec| spec.inventory).unwrap_or_default();
     let mut seen = Seen {
         live: None,
@@ -84,20 +93,34 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
         gates: Ok(()),
         earlier_reason: None,
         view: None,
-        runs: context.runs_of(&uid).iter().filter_map(|run| RunFacts::of(run, &uid)).collect(),
+        runs: runs_of(context, quarantine, &uid),
         moments: alerts::moments_of(quarantine),
+        joined: plan::joined(context, quarantine),
+        has_pool,
+        plan: None,
         uid,
     };
     match look(context, quarantine, &host, anew).await {
         Ok((live, view)) => {
             seen.earlier_reason = earlier_reason(context, &seen.uid, &host, &view);
             seen.gates = gates(context, quarantine);
+            seen.plan = plan::sight(context, &live, quarantine, &view, &seen.runs, &seen.joined).await;
             seen.view = Some(view);
             seen.live = Some(live);
         }
         Err(Unusable { reason, message }) => seen.sight = CloudSight::Unusable { reason, message },
     }
     seen
+}
+
+/// The runs of this incident, and those that people made for servers of the host and that have not ended: the drain takes them over.
+fn runs_of(context: &Context, quarantine: &HostQuarantine, uid: &str) -> Vec<RunFacts> {
+    let mut runs: Vec<RunFacts> = context.runs_of(uid).iter().filter_map(|run| RunFacts::of(run, uid)).collect();
+    let spec = &quarantine.spec;
+    let stored = context.stores.runs.state();
+    let by_hand = stored.iter().filter_map(|object| object.0.as_ref().ok()).filter(|run| places::is_by_hand(run) && !is_finished(run));
+    runs.extend(by_hand.filter(|run| run.spec.cloud == spec.cloud && run.spec.source_host == spec.host).filter_map(RunFacts::by_hand));
+    runs
 }
 
 /// One look at the host. An object that has ended needs none.
@@ -113,11 +136,11 @@ async fn look(context: &Context, quarantine: &HostQuarantine, host: &HostName, a
     if let Some(view) = live.inventory.host(host).filter(|view| !anew && !writes_next && is_newer_than_the_cordon(quarantine, view)) {
         return Ok((live, view));
     }
-    if quarantine.spec.mode == Mode::Enforce && !writes_next && moment(quarantine, TimelineEvent::Planned).is_none() {
+    if quarantine.spec.mode.writes() && !writes_next && moment(quarantine, TimelineEvent::Planned).is_none() {
         // The runs that come of this look are decided on the poller's, which is so begun meanwhile and not after it.
         live.inventory.watch_host(host);
     }
-    let view = if writes_next { service_view(context, &live, host).await } else { whole_view(&live, host).await };
+    let view = if writes_next { service_view(context, &live, host).await } else { whole_view(&live, host, is_blocked(quarantine)).await };
     match view {
         Ok(view) => Ok((live, Arc::new(view))),
         Err(fault) => Err(unusable(&fault)),
@@ -127,8 +150,18 @@ async fn look(context: &Context, quarantine: &HostQuarantine, host: &HostName, a
 /// Before the host is seen to be disabled, and when it is given back, its servers do not matter, and listing them would only delay that: the drain needs a list begun afterwards. The service
 /// row is read anew: what stands in it is what release gives back, and what nobody else's write may be overwritten by.
 fn only_the_service_matters(quarantine: &HostQuarantine) -> bool {
-    let releasing = quarantine.spec.release.requested;
-    quarantine.spec.mode == Mode::Enforce && (releasing || moment(quarantine, TimelineEvent::CordonVerified).is_none())
+    let cordoning = moment(quarantine, TimelineEvent::CordonVerified).is_none() && !shows_its_plan_first(quarantine);
+    quarantine.spec.mode.writes() && (quarantine::releases(quarantine) || quarantine.metadata.deletion_timestamp.is_some() || cordoning)
+}
+
+/// An object whose trigger is too old shows what it would do before anything is written.
+fn shows_its_plan_first(quarantine: &HostQuarantine) -> bool {
+    let accepted = quarantine.status.as_ref().and_then(|status| find(&status.conditions, Kind::Accepted));
+    accepted.is_some_and(|accepted| accepted.reason == quarantine::TRIGGER_TOO_OLD) && moment(quarantine, TimelineEvent::CordonRequested).is_none()
+}
+
+fn is_blocked(quarantine: &HostQuarantine) -> bool {
+    quarantine.status.as_ref().is_some_and(|status| is_true(&status.conditions, Kind::Blocked))
 }
 
 /// A look begun before the cordon was verified says nothing about what happened since.
@@ -143,13 +176,24 @@ fn moment(quarantine: &HostQuarantine, event: TimelineEvent) -> Option<Timestamp
 async fn service_view(context: &Context, live: &LiveCloud, host: &HostName) -> Result<HostView, Fault> {
     let begun_at = context.clock.now();
     let services = live.cloud.services().await?.into_iter().filter(|service| service.host == *host).collect();
-    Ok(HostView { host: host.clone(), begun_at, ended_at: context.clock.now(), services, servers: Vec::new(), migrations: Vec::new(), consumers: None })
+    Ok(HostView {
+        host: host.clone(),
+        begun_at,
+        ended_at: context.clock.now(),
+        services,
+        servers: Vec::new(),
+        migrations: Vec::new(),
+        consumers: None,
+        soft_deleted: Vec::new(),
+    })
 }
 
-async fn whole_view(live: &LiveCloud, host: &HostName) -> Result<HostView, Fault> {
+/// Everything on the host. What lies behind the list is asked for when the list is empty, and when what is left does not move by itself (`thorough`).
+async fn whole_view(live: &LiveCloud, host: &HostName, thorough: bool) -> Result<HostView, Fault> {
     let mut view = live.cloud.host_view(host, false).await?;
-    if view.servers.is_empty() && view.service().is_some() {
-        view.consumers = Some(live.cloud.allocations(host).await?);
+    if (view.servers.is_empty() || thorough) && view.service().is_some() {
+        let (consumers, soft_deleted) = live.cloud.behind_the_list(host).await?;
+        (view.consumers, view.soft_deleted) = (Some(consumers), soft_deleted);
     }
     Ok(view)
 }
@@ -201,7 +245,7 @@ mod tests {
     use super::*;
 
     fn quarantine(mode: &str, last: &str, release: bool) -> HostQuarantine {
-        let spec = serde_json::from_value(json!({"cloud": "c", "host": "h", "mode": mode, "release": {"requested": release}})).unwrap();
+        let spec = serde_json::from_value(json!({"cloud": "c", "host": "h", "mode": mode, "release": {"requested": release, "force": release}})).unwrap();
         let timeline = json!([{"event": last, "time": "2026-03-02T08:15:04.000000Z", "clock": "Operator"}]);
         let mut quarantine = HostQuarantine::new("q", spec);
         quarantine.status = serde_json::from_value(json!({"timeline": timeline})).unwrap();

@@ -9,45 +9,122 @@ use kube::runtime::controller::Action;
 use super::observe::{Seen, owner};
 use super::report;
 use crate::api::condition::{Kind, is_true, shorten};
-use crate::api::run::{MigrationRunStatus, Outcome};
-use crate::api::units::Mode;
+use crate::api::run::{MigrationRunStatus, MoveKind, Outcome};
 use crate::api::{FINALIZER, MigrationRun};
 use crate::gate;
+use crate::inventory::{HostName, ServerId};
 use crate::kubernetes::{finalizer, status};
-use crate::migration::open_attempt;
+use crate::migration::{Brake, open_attempt};
 use crate::openstack::{CloudControl, Fault, FaultKind, PostOutcome};
 use crate::operator::cloud;
 use crate::operator::context::Context;
 use crate::operator::crash::Point;
 use crate::operator::failure::{Failure, chain};
+use crate::operator::places::is_by_hand;
 use crate::quarantine::{Permission, permission};
 
 /// When to look after a request.
 const SOON: Duration = Duration::from_secs(1);
 
+/// The writing client, where the mode permits it. A run that a person made counts as Enforce for its server.
+fn control(run: &MigrationRun, seen: &Seen) -> Option<CloudControl> {
+    let enforce = is_by_hand(run) || seen.quarantine.as_ref().is_some_and(|quarantine| quarantine.spec.mode.writes());
+    gate::permit_writes(enforce).map(|permit| CloudControl::new(seen.live.cloud.clone(), permit))
+}
+
 /// Writes the intent, then asks Nova, then writes the answer. Nothing is sent when the intent could not be written on the object as it was read.
 pub(super) async fn ask(context: &Context, run: &MigrationRun, seen: &Seen, intent: &MigrationRunStatus) -> Result<Action, Failure> {
     let name = run.name_any();
-    let mode = seen.quarantine.as_ref().map_or(Mode::Observe, |quarantine| quarantine.spec.mode);
-    let Some(permit) = gate::permit_writes(mode == Mode::Enforce) else { return Ok(Action::requeue(SOON)) };
-    let control = CloudControl::new(seen.live.cloud.clone(), permit);
+    let (Some(control), Some(attempt)) = (control(run, seen), open_attempt(intent)) else {
+        context.give_back(&name);
+        return Ok(Action::requeue(SOON));
+    };
     let written = match status::apply(&context.api(), run, intent).await {
         Ok(written) => written,
         Err(error) => {
-            context.slots.give_back(&name);
+            context.give_back(&name);
             return Err(error.into());
         }
     };
     context.crash.here(Point::AfterIntent);
-    let outcome = control.live_migrate(seen.run.server).await;
+    let destination = attempt.destination.clone().map(HostName);
+    let outcome = match attempt.kind {
+        MoveKind::Live => control.live_migrate(seen.run.server, destination.as_ref()).await,
+        MoveKind::Cold => control.cold_migrate(seen.run.server, destination.as_ref()).await,
+    };
     context.crash.here(Point::AfterPost);
     let answered = answer(context, &name, intent.clone(), outcome);
     if open_attempt(&answered).is_none() {
-        context.slots.give_back(&name);
+        context.give_back(&name);
     }
     seen.live.inventory.refresh_now();
     report::write_answer(context, &written, &answered).await?;
     Ok(Action::requeue(SOON))
+}
+
+/// Writes that the attempt's end is asked for, then asks Nova. What comes of it stands in Nova's record.
+pub(super) async fn abort(context: &Context, run: &MigrationRun, seen: &Seen, intent: &MigrationRunStatus, migration: i64) -> Result<Action, Failure> {
+    let Some(control) = control(run, seen) else { return Ok(Action::requeue(SOON)) };
+    report::write(context, run, intent).await?;
+    context.crash.here(Point::AfterAbortIntent);
+    let outcome = control.abort_migration(seen.run.server, migration).await;
+    context.crash.here(Point::AfterAbort);
+    let name = run.name_any();
+    match outcome {
+        PostOutcome::Accepted { .. } => tracing::info!(run = name, migration, "Nova accepted the abort of a migration."),
+        PostOutcome::Refused(fault) | PostOutcome::Unknown(fault) => {
+            tracing::warn!(run = name, migration, error = %chain(&fault), "A migration could not be aborted; its record will tell whether it has ended.");
+        }
+    }
+    seen.live.inventory.refresh_now();
+    Ok(Action::requeue(SOON))
+}
+
+/// Writes that the cold migration is confirmed, then confirms it. What comes of it stands in Nova's record.
+pub(super) async fn confirm(context: &Context, run: &MigrationRun, seen: &Seen, intent: &MigrationRunStatus) -> Result<Action, Failure> {
+    let Some(control) = control(run, seen) else { return Ok(Action::requeue(SOON)) };
+    report::write(context, run, intent).await?;
+    context.crash.here(Point::AfterConfirmIntent);
+    let outcome = control.confirm_resize(seen.run.server).await;
+    context.crash.here(Point::AfterConfirm);
+    let name = run.name_any();
+    match outcome {
+        PostOutcome::Accepted { .. } => tracing::info!(run = name, "Nova accepted the confirmation of a cold migration."),
+        PostOutcome::Refused(fault) | PostOutcome::Unknown(fault) => {
+            tracing::warn!(run = name, error = %chain(&fault), "A cold migration could not be confirmed; it is tried again while its record waits for that.");
+        }
+    }
+    seen.live.inventory.refresh_now();
+    Ok(Action::requeue(SOON))
+}
+
+/// Puts the finalizer on a run that a person made, before anything is asked for.
+pub(super) async fn hold(context: &Context, run: &MigrationRun) -> Result<Action, Failure> {
+    let mut finalizers = run.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    let failed = Failure::kubernetes(format!("change the finalizers of MigrationRun {}", run.name_any()));
+    finalizer::set(&context.api(), run, &finalizers).await.map_err(failed)?;
+    Ok(Action::requeue(SOON))
+}
+
+/// Tells the brake of the cloud how an attempt ended before anything was copied, or that a copy has begun.
+pub(super) fn tell_brake(context: &Context, run: &MigrationRun, before: &MigrationRunStatus, next: &MigrationRunStatus) {
+    let Some(attempt) = next.attempts.last() else { return };
+    let was_copying = before.attempts.last().is_some_and(|attempt| attempt.copying_at.is_some());
+    if attempt.copying_at.is_some() && !was_copying || (attempt.outcome == Some(Outcome::Completed) && attempt.copying_at.is_none()) {
+        context.brake(&run.spec.cloud, Brake::copied);
+        return;
+    }
+    let has_ended = open_attempt(before).is_some() && attempt.ended_at.is_some();
+    let failed = matches!(attempt.outcome, Some(Outcome::Error | Outcome::DestinationRefused | Outcome::DependencyDown | Outcome::NotReceived));
+    if has_ended
+        && failed
+        && attempt.copying_at.is_none()
+        && let Ok(server) = run.spec.server.parse()
+    {
+        let words = attempt.message.clone().unwrap_or_default();
+        context.brake(&run.spec.cloud, |brake| brake.failed(ServerId(server), attempt.destination.as_deref(), &words, context.clock.now()));
+    }
 }
 
 /// The status with Nova's answer in it.
@@ -69,7 +146,7 @@ fn answer(context: &Context, run: &str, mut status: MigrationRunStatus, outcome:
             tracing::warn!(run, error = %chain(&fault), "Nova refused a live migration.");
             if let Some(attempt) = status.attempts.last_mut() {
                 attempt.ended_at = Some(now);
-                attempt.outcome = Some(Outcome::Refused);
+                attempt.outcome = Some(refusal(attempt.destination.is_some(), &fault));
                 attempt.message = Some(shorten(fault.message().map_or_else(|| fault.to_string(), ToOwned::to_owned), 512));
             }
         }
@@ -78,6 +155,13 @@ fn answer(context: &Context, run: &str, mut status: MigrationRunStatus, outcome:
         }
     }
     status
+}
+
+/// Nova refuses a host that it does not know, or that its scheduler will not have, by 400 and before anything else.
+fn refusal(named: bool, fault: &Fault) -> Outcome {
+    let about_host =
+        named && fault.kind() == FaultKind::BadRequest && fault.message().is_some_and(|words| words.contains("ompute host") || words.contains("No valid host"));
+    if about_host { Outcome::DestinationRefused } else { Outcome::Refused }
 }
 
 /// Whether a run that is being deleted has no quarantine any more and nothing that could be followed: no attempt is open, or the cloud cannot be asked (the quarantine's own deletion
@@ -94,7 +178,7 @@ fn is_no_answer_to_the_request(fault: &Fault) -> bool {
 
 /// A run that has ended and is being deleted is let go, unless it is the record that a person deleted it in mid-drain: then it stays until the quarantine is over, so that it is not made again.
 pub(super) async fn let_go(context: &Context, run: &MigrationRun) -> Result<Action, Failure> {
-    context.slots.give_back(&run.name_any());
+    context.give_back(&run.name_any());
     if run.metadata.deletion_timestamp.is_none() || !run.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(Action::await_change());
     }

@@ -1,23 +1,27 @@
 //! What a decision on a run is taken on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
+use super::slots::{Place, place_of};
+use super::standing::{standing, wish};
 use crate::api::run::Attempt;
 use crate::api::{HostQuarantine, MigrationRun};
-use crate::inventory::{HostName, HostView, NovaMigration, RowStatus, ServerId, ServiceState};
-use crate::kubernetes::guard;
-use crate::migration::{Absence, Observation, Run, ServerSight, Standing, UNRESOLVED_AFTER, find_row, open_attempt};
+use crate::inventory::{HostName, HostView, NovaMigration, RowStatus, Server, ServerId};
+use crate::migration::{Absence, Choice, Observation, Run, ServerSight, Standing, UNRESOLVED_AFTER, completion_timeout, find_row, is_due, open_attempt};
 use crate::openstack::{Fault, MigrationFilter};
 use crate::operator::cloud;
 use crate::operator::context::{Context, LiveCloud, owner_uid};
-use crate::quarantine::{Permission, permission};
+use crate::operator::places::{Found, bounds, choose, is_by_hand};
 
 /// The time between the two looks that find no trace of an attempt.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// What is said while other moves have the slots.
+const NO_SLOT: &str = "waits for a free slot: as many moves as the limits allow are under way";
 
 /// What was seen for one decision.
 pub(super) struct Seen {
@@ -30,19 +34,27 @@ pub(super) struct Seen {
 
 /// Looks at everything that a decision on this run needs. Nothing when the cloud cannot be asked, or was not looked at since the attempt was written: then nothing is decided.
 pub(super) async fn observe(context: &Context, object: &MigrationRun) -> Option<Seen> {
-    let run = run_of(object)?;
     let live = cloud::usable(context, &object.spec.cloud).ok()?;
-    live.inventory.watch_host(&run.source);
-    let view = live.inventory.host(&run.source)?;
-    if live.inventory.host_error(&run.source).is_some() {
+    let server = ServerId(object.spec.server.parse().ok()?);
+    let source = HostName(object.spec.source_host.clone());
+    live.inventory.watch_host(&source);
+    let view = live.inventory.host(&source)?;
+    if live.inventory.host_error(&source).is_some() {
         return None;
     }
     let quarantine = owner(context, object);
+    let nodes = context.own_nodes().await;
+    let run = Run { is_own_node: nodes.contains(&server), ..run_of(context, object, server, quarantine.as_ref(), view.server(server)) };
     let attempt = object.status.as_ref().and_then(open_attempt).cloned();
     if attempt.as_ref().is_some_and(|attempt| view.begun_at <= attempt.intent_at.0) {
         return None;
     }
-    match look(context, &live, &view, &run, object, quarantine.as_ref(), attempt.as_ref()).await {
+    let look = Look { context, live: &live, view: &view, run: &run, object, quarantine: quarantine.as_ref(), nodes: &nodes };
+    let seen = match &attempt {
+        Some(attempt) => look.at_attempt(attempt).await,
+        None => look.at_rest().await,
+    };
+    match seen {
         Ok(observation) => Some(Seen { run, observation, live, quarantine }),
         Err(fault) => {
             tracing::warn!(run = object.name_any(), error = %fault, "A look at a server failed; looking again.");
@@ -51,14 +63,37 @@ pub(super) async fn observe(context: &Context, object: &MigrationRun) -> Option<
     }
 }
 
-fn run_of(object: &MigrationRun) -> Option<Run> {
-    Some(Run {
-        server: ServerId(object.spec.server.parse().ok()?),
+fn run_of(context: &Context, object: &MigrationRun, server: ServerId, quarantine: Option<&HostQuarantine>, seen: Option<&Server>) -> Run {
+    let drain_deadline = quarantine.map_or(object.spec.deadline, |quarantine| quarantine.spec.deadline).get();
+    let formula = || completion_timeout(seen.map_or(0, |server| server.flavor.ram), rate_of(context, object), drain_deadline);
+    Run {
+        server,
         source: HostName(object.spec.source_host.clone()),
         max_attempts: object.spec.max_attempts,
         deadline: object.spec.deadline.get(),
+        completion_timeout: object.spec.completion_timeout.map_or_else(formula, |period| period.get()),
+        is_own_node: false,
+        may_choose: !is_by_hand(object) || object.spec.destination.host.is_empty(),
         generation: object.metadata.generation,
-    })
+    }
+}
+
+/// The rate at which the memory of this drain's servers was copied, bytes a second; absent before one was. Asked only for a copy that has taken long already.
+fn rate_of(context: &Context, object: &MigrationRun) -> Option<u64> {
+    let copying = object.status.as_ref().and_then(open_attempt)?.copying_at.as_ref()?.0;
+    if object.spec.quarantine.is_empty() || after(copying, Duration::from_secs(60)) > context.clock.now() {
+        return None;
+    }
+    let runs = context.stores.runs.state();
+    let same =
+        runs.iter().filter_map(|run| run.0.as_ref().ok()).filter(|run| run.spec.quarantine == object.spec.quarantine && run.spec.cloud == object.spec.cloud);
+    let figures = same.filter_map(|run| {
+        let measured = run.status.as_ref()?.measured.as_ref()?;
+        let millis = measured.duration_millis?.checked_sub(measured.queued_millis.unwrap_or(0))?;
+        Some((u64::try_from(measured.transferred_bytes?.memory?).ok()?, u64::try_from(millis).ok()?))
+    });
+    let (bytes, millis) = figures.fold((0_u64, 0_u64), |sum, one| (sum.0.saturating_add(one.0), sum.1.saturating_add(one.1)));
+    bytes.saturating_mul(1000).checked_div(millis)
 }
 
 /// The quarantine that the run names, if it is the one that owns it.
@@ -66,130 +101,217 @@ pub(super) fn owner(context: &Context, object: &MigrationRun) -> Option<HostQuar
     context.quarantine(&object.spec.quarantine).filter(|quarantine| quarantine.metadata.uid.as_deref() == owner_uid(object))
 }
 
-async fn look(
-    context: &Context,
-    live: &LiveCloud,
-    view: &HostView,
-    run: &Run,
-    object: &MigrationRun,
-    quarantine: Option<&HostQuarantine>,
-    attempt: Option<&Attempt>,
-) -> Result<Observation, Fault> {
-    let mut standing = standing(context, live, view, object, quarantine, attempt);
-    let mut rows = view.migrations.clone();
-    if attempt.is_none() && standing == Standing::Permits && !take_slot(context, object) {
-        standing = Standing::Holds("waits for a free slot: as many moves as the limits allow are under way".to_owned());
+/// What a look needs.
+struct Look<'a> {
+    context: &'a Context,
+    live: &'a LiveCloud,
+    view: &'a HostView,
+    run: &'a Run,
+    object: &'a MigrationRun,
+    quarantine: Option<&'a HostQuarantine>,
+    /// The servers that are nodes of our own cluster.
+    nodes: &'a BTreeSet<ServerId>,
+}
+
+impl Look<'_> {
+    fn name(&self) -> String {
+        self.object.name_any()
     }
-    if attempt.is_none() && standing == Standing::Permits {
+
+    /// What is the same whether or not an attempt is open.
+    async fn common(&self, rows: Vec<NovaMigration>) -> Result<Observation, Fault> {
+        Ok(Observation {
+            server: self.sight().await?,
+            listed_on_source: Some(self.view.server(self.run.server).is_some()),
+            rows,
+            progress: None,
+            failure: None,
+            absence: None,
+            standing: standing(self.context, self.live, self.view, self.object, self.quarantine, self.nodes),
+            choice: Choice::Scheduler,
+            wish: wish(self.object, self.quarantine),
+            aborted: self.object.spec.abort,
+            unfit: None,
+            others_wait: false,
+            braked: false,
+        })
+    }
+
+    /// The server's records in the poller's view, without copying everybody's.
+    fn rows(&self) -> Vec<NovaMigration> {
+        self.view.migrations.iter().filter(|row| row.server == self.run.server).cloned().collect()
+    }
+
+    async fn at_attempt(&self, attempt: &Attempt) -> Result<Observation, Fault> {
+        let (context, live, run) = (self.context, self.live, self.run);
+        let mut rows = self.rows();
+        let mut row = find_row(attempt, run.server, &run.source, &rows).cloned();
+        if row.is_none() && attempt.migration_id.is_some() {
+            rows = of_server(live, run.server).await?;
+            row = find_row(attempt, run.server, &run.source, &rows).cloned();
+        }
+        self.hold_slot(row.as_ref());
+        let absence = if row.is_none() && attempt.migration_id.is_none() { self.absence(attempt).await? } else { None };
+        let destination = row.as_ref().filter(|row| row.status == RowStatus::Queued).and_then(|row| row.dest_compute.as_ref());
+        let name = self.name();
+        Ok(Observation {
+            progress: row.as_ref().and_then(|row| live.inventory.progress(run.server, row.id)).map(|progress| progress.counters),
+            failure: self.failure(attempt, row.as_ref()).await?,
+            absence,
+            unfit: destination.and_then(|host| context.unfit(&self.object.spec.cloud, host)),
+            others_wait: attempt.copying_at.is_some() && context.slots.others_wait(&name, &self.object.spec.cloud, &self.object.spec.source_host),
+            braked: context.brake(&self.object.spec.cloud, |brake| brake.is_open()),
+            ..self.common(rows).await?
+        })
+    }
+
+    /// Notes where the move that is under way goes, whoever has taken its slot.
+    fn hold_slot(&self, row: Option<&NovaMigration>) {
+        let Some(place) = place_of(self.object) else { return };
+        let chosen = row.and_then(|row| row.dest_compute.clone());
+        let resources = self.view.server(self.run.server).map(|server| server.flavor.into()).unwrap_or_default();
+        let claimed_at = chosen.as_ref().map(|_| self.view.begun_at);
+        let begun = place.begun || row.is_some_and(|row| !matches!(row.status, RowStatus::Accepted | RowStatus::Queued));
+        self.context.slots.hold(&self.name(), Place { destination: chosen.or(place.destination), resources, claimed_at, begun, ..place });
+    }
+
+    /// No attempt is open: where may the next one go, and is it this run's turn?
+    async fn at_rest(&self) -> Result<Observation, Fault> {
+        let mut seen = self.common(Vec::new()).await?;
+        let status = self.object.status.clone().unwrap_or_default();
+        let due = match &seen.server {
+            ServerSight::OnSource(server) => Some(server.clone()).filter(|server| is_due(self.run, &status, server, self.context.clock.now())),
+            _ => None,
+        };
+        match due.filter(|_| seen.standing == Standing::Permits && !seen.aborted) {
+            Some(server) => self.start(&server, &mut seen).await?,
+            None => self.context.slots.leave(&self.name()),
+        }
+        Ok(seen)
+    }
+
+    /// Everything but the limits speaks for a request: takes a slot, or says what it waits for.
+    async fn start(&self, server: &Server, seen: &mut Observation) -> Result<(), Fault> {
+        let (context, name, cloud) = (self.context, self.name(), &self.object.spec.cloud);
+        let limits = context.cloud_spec(cloud).map(|spec| spec.concurrency).unwrap_or_default();
+        context.compare_slots();
+        if !context.slots.is_turn_of(&name, self.object, limits) {
+            seen.standing = Standing::holds(NO_SLOT);
+            return Ok(());
+        }
+        if let Err(held) = context.brake(cloud, |brake| brake.may_start(context.clock.now())) {
+            context.slots.leave(&name);
+            seen.standing = Standing::Holds { reason: Some("DependencyDown"), message: held.message, until: Some(held.until) };
+            return Ok(());
+        }
+        match choose(context, self.live, self.object, server, bounds(context, self.quarantine)).await? {
+            Found::Nowhere(reason, message) => {
+                context.slots.leave(&name);
+                seen.standing = Standing::Holds { reason: Some(reason.as_str()), message, until: None };
+            }
+            Found::Unknown(message) => {
+                context.slots.leave(&name);
+                seen.standing = Standing::holds(message);
+            }
+            Found::Place(choice) => self.take(server, choice, seen).await?,
+        }
+        Ok(())
+    }
+
+    async fn take(&self, server: &Server, choice: Choice, seen: &mut Observation) -> Result<(), Fault> {
+        let (context, name, spec) = (self.context, self.name(), &self.object.spec);
+        let destination = match &choice {
+            Choice::Host(host) => Some(host.clone()),
+            Choice::Scheduler => None,
+        };
+        let limits = context.cloud_spec(&spec.cloud).map(|spec| spec.concurrency).unwrap_or_default();
+        let place = Place { cloud: spec.cloud.clone(), source: spec.source_host.clone(), destination, resources: server.flavor.into(), ..Place::default() };
+        if !context.slots.take(&name, place, limits) {
+            seen.standing = Standing::holds(NO_SLOT);
+            return Ok(());
+        }
         // The intent must name the highest record there is, so the poller's selection will not do.
-        rows = of_server(live, run.server).await?;
+        match of_server(self.live, self.run.server).await {
+            Ok(rows) => {
+                seen.rows = rows;
+                seen.choice = choice;
+                context.brake(&spec.cloud, |brake| brake.started(context.clock.now()));
+                Ok(())
+            }
+            Err(fault) => {
+                context.give_back(&name);
+                Err(fault)
+            }
+        }
     }
-    let row = attempt.and_then(|attempt| find_row(attempt, run.server, &run.source, &rows)).cloned();
-    let lost_sight = attempt.is_some_and(|attempt| row.is_none() && attempt.migration_id.is_some());
-    if lost_sight {
-        rows = of_server(live, run.server).await?;
-    }
-    let absence = match attempt {
-        Some(attempt) if row.is_none() && attempt.migration_id.is_none() => absence(context, live, run, attempt).await?,
-        _ => None,
-    };
-    Ok(Observation {
-        server: sight(live, view, run).await?,
-        listed_on_source: Some(view.server(run.server).is_some()),
-        progress: row.as_ref().and_then(|row| live.inventory.progress(run.server, row.id)).map(|progress| progress.counters),
-        failure: failure(live, run, attempt, row.as_ref()).await?,
-        rows,
-        absence,
-        standing,
-    })
-}
 
-/// What the quarantine, the view and the source's own service say about a new request.
-fn standing(
-    context: &Context,
-    live: &LiveCloud,
-    view: &HostView,
-    object: &MigrationRun,
-    quarantine: Option<&HostQuarantine>,
-    attempt: Option<&Attempt>,
-) -> Standing {
-    let Some(quarantine) = quarantine else {
-        let message = format!("there is no HostQuarantine {} that owns this run: a run does nothing without it", object.spec.quarantine);
-        return Standing::Over(message);
-    };
-    if object.metadata.deletion_timestamp.is_some() {
-        return Standing::Over("the run was deleted; what a person deletes is not made again".to_owned());
+    /// Where the server is: in the list of the source, or wherever Nova says when asked about it alone.
+    async fn sight(&self) -> Result<ServerSight, Fault> {
+        if let Some(server) = self.view.server(self.run.server) {
+            return Ok(ServerSight::OnSource(server.clone()));
+        }
+        Ok(match self.live.cloud.server(self.run.server).await? {
+            None => ServerSight::Gone,
+            Some(server) if server.host.as_ref() == Some(&self.run.source) => ServerSight::OnSource(server),
+            Some(server) => ServerSight::Elsewhere(server),
+        })
     }
-    match permission(quarantine) {
-        Permission::Over(why) => return Standing::Over(why),
-        Permission::Holds(why) => return Standing::Holds(why),
-        Permission::Permits => {}
-    }
-    let fresh = live.inventory.freshness(context.clock.now()) == crate::openstack::Freshness::Fresh;
-    if attempt.is_none() && !fresh {
-        return Standing::Holds("the view of the cloud is too old to start anything".to_owned());
-    }
-    match view.service() {
-        Some(service) if service.state == ServiceState::Up && !service.forced_down => Standing::Permits,
-        _ => Standing::Holds("the source's nova-compute is down, and Nova cannot live-migrate from it (SourceDown)".to_owned()),
-    }
-}
 
-fn take_slot(context: &Context, object: &MigrationRun) -> bool {
-    let limits = context.cloud_spec(&object.spec.cloud).map(|spec| spec.concurrency).unwrap_or_default();
-    context.slots.take(&object.name_any(), object, &guard::all(&context.stores.runs), limits)
+    /// Nova's own words, once the record has ended without success.
+    async fn failure(&self, attempt: &Attempt, row: Option<&NovaMigration>) -> Result<Option<String>, Fault> {
+        let ended = row.is_some_and(|row| matches!(row.status, RowStatus::Error | RowStatus::Failed | RowStatus::Cancelled));
+        if !ended {
+            return Ok(None);
+        }
+        let request_id = match &attempt.request_id {
+            Some(id) => Some(id.clone()),
+            // The answer was lost, and with it the id: the action begun since then is the request's.
+            None => self.action_since(attempt).await?,
+        };
+        let Some(request_id) = request_id else { return Ok(None) };
+        Ok(self.live.cloud.instance_action(self.run.server, &request_id).await?.map(|action| action.failure()))
+    }
+
+    /// Two looks, both begun after the attempt has been without a trace for a minute: no record that could be its own, and no action.
+    async fn absence(&self, attempt: &Attempt) -> Result<Option<Absence>, Fault> {
+        let first_begun_at = self.context.clock.now();
+        if first_begun_at < after(attempt.intent_at.0, UNRESOLVED_AFTER) {
+            return Ok(None);
+        }
+        for look in 0..2 {
+            if look > 0 {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+            let rows = of_server(self.live, self.run.server).await?;
+            if find_row(attempt, self.run.server, &self.run.source, &rows).is_some() || self.has_action(attempt).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(Absence { first_begun_at }))
+    }
+
+    /// Whether Nova has an action that the attempt's request may have begun: the one of its request id, or, where the answer was lost, a migration begun since.
+    async fn has_action(&self, attempt: &Attempt) -> Result<bool, Fault> {
+        match attempt.request_id.as_deref() {
+            Some(request_id) => Ok(self.live.cloud.instance_action(self.run.server, request_id).await?.is_some()),
+            None => Ok(self.action_since(attempt).await?.is_some()),
+        }
+    }
+
+    /// The request id of the newest migration that was asked for since the attempt was written.
+    async fn action_since(&self, attempt: &Attempt) -> Result<Option<String>, Fault> {
+        // Nova's stamps are whole seconds of its own clock.
+        let since = attempt.intent_at.0.checked_sub(Duration::from_secs(2)).unwrap_or(Timestamp::MIN);
+        let actions = self.live.cloud.instance_actions(self.run.server).await?;
+        let mut own = actions
+            .into_iter()
+            .filter(|action| matches!(action.action.as_str(), "live-migration" | "migrate") && action.start_time.is_none_or(|begun| begun >= since));
+        Ok(own.next().map(|action| action.request_id))
+    }
 }
 
 async fn of_server(live: &LiveCloud, server: ServerId) -> Result<Vec<NovaMigration>, Fault> {
     live.cloud.migrations(&MigrationFilter { server: Some(server), ..MigrationFilter::default() }).await
-}
-
-/// Where the server is: in the list of the source, or wherever Nova says when asked about it alone.
-async fn sight(live: &LiveCloud, view: &HostView, run: &Run) -> Result<ServerSight, Fault> {
-    if let Some(server) = view.server(run.server) {
-        return Ok(ServerSight::OnSource(server.clone()));
-    }
-    Ok(match live.cloud.server(run.server).await? {
-        None => ServerSight::Gone,
-        Some(server) if server.host.as_ref() == Some(&run.source) => ServerSight::OnSource(server),
-        Some(server) => ServerSight::Elsewhere(server),
-    })
-}
-
-/// Nova's own words, once the record has ended without success.
-async fn failure(live: &LiveCloud, run: &Run, attempt: Option<&Attempt>, row: Option<&NovaMigration>) -> Result<Option<String>, Fault> {
-    let ended = row.is_some_and(|row| matches!(row.status, RowStatus::Error | RowStatus::Failed | RowStatus::Cancelled));
-    let Some(request_id) = attempt.and_then(|attempt| attempt.request_id.as_deref()).filter(|_| ended) else { return Ok(None) };
-    Ok(live.cloud.instance_action(run.server, request_id).await?.map(|action| action.failure()))
-}
-
-/// Two looks, both begun after the attempt has been without a trace for a minute: no record that could be its own, and no action.
-async fn absence(context: &Context, live: &LiveCloud, run: &Run, attempt: &Attempt) -> Result<Option<Absence>, Fault> {
-    let first_begun_at = context.clock.now();
-    if first_begun_at < after(attempt.intent_at.0, UNRESOLVED_AFTER) {
-        return Ok(None);
-    }
-    for look in 0..2 {
-        if look > 0 {
-            tokio::time::sleep(BETWEEN_LOOKS).await;
-        }
-        let rows = of_server(live, run.server).await?;
-        if find_row(attempt, run.server, &run.source, &rows).is_some() || has_action(live, run, attempt).await? {
-            return Ok(None);
-        }
-    }
-    Ok(Some(Absence { first_begun_at }))
-}
-
-/// Whether Nova has an action that the attempt's request may have begun: the one of its request id, or, where the answer was lost, a live migration begun since.
-async fn has_action(live: &LiveCloud, run: &Run, attempt: &Attempt) -> Result<bool, Fault> {
-    if let Some(request_id) = attempt.request_id.as_deref() {
-        return Ok(live.cloud.instance_action(run.server, request_id).await?.is_some());
-    }
-    // Nova's stamps are whole seconds of its own clock.
-    let since = attempt.intent_at.0.checked_sub(Duration::from_secs(2)).unwrap_or(Timestamp::MIN);
-    let actions = live.cloud.instance_actions(run.server).await?;
-    Ok(actions.iter().any(|action| action.action == "live-migration" && action.start_time.is_none_or(|begun| begun >= since)))
 }
 
 fn after(time: Timestamp, by: Duration) -> Timestamp {

@@ -15,11 +15,15 @@ use crate::operator::failure::Failure;
 
 /// Progress alone is written at most so often for one run.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+/// What can wait is written at most so often: which record Nova has made while nothing has begun (it is found again by the intent), and a sentence that says the same in other words.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Writes the status where it differs. A difference in progress alone waits until the last write is [`PROGRESS_INTERVAL`] old.
+/// Writes the status where it differs. A difference in progress alone waits until the last write is [`PROGRESS_INTERVAL`] old, one in what can wait [`PATIENCE`].
 pub(super) async fn write(context: &Context, run: &MigrationRun, next: &MigrationRunStatus) -> Result<(), Failure> {
     let before = run.status.clone().unwrap_or_default();
-    if before == *next || (only_progress(&before, next) && !context.progress_due(&run.name_any(), PROGRESS_INTERVAL)) {
+    let name = run.name_any();
+    let too_early = |interval| !context.progress_due(&name, interval);
+    if before == *next || (only_progress(&before, next) && too_early(PROGRESS_INTERVAL)) || (can_wait(&before, next) && too_early(PATIENCE)) {
         return Ok(());
     }
     let written = status::apply(&context.api(), run, next).await?;
@@ -34,7 +38,25 @@ pub(super) async fn write_answer(context: &Context, run: &MigrationRun, next: &M
         return Ok(());
     }
     status::apply(&context.api(), run, next).await?;
+    context.progress_written(&run.name_any());
     Ok(())
+}
+
+/// Whether nothing is new but the record that Nova has made for the open attempt, and words for the same reasons.
+fn can_wait(before: &MigrationRunStatus, next: &MigrationRunStatus) -> bool {
+    let mut without = next.clone();
+    without.destination_host.clone_from(&before.destination_host);
+    if let (Some(last), Some(earlier)) = (without.attempts.last_mut(), before.attempts.last()) {
+        last.migration_id = earlier.migration_id;
+        last.migration_uuid.clone_from(&earlier.migration_uuid);
+        last.destination.clone_from(&earlier.destination);
+    }
+    for condition in &mut without.conditions {
+        if let Some(earlier) = before.conditions.iter().find(|earlier| earlier.type_ == condition.type_) {
+            condition.message.clone_from(&earlier.message);
+        }
+    }
+    without == *before && !migration::is_finished(next)
 }
 
 fn only_progress(before: &MigrationRunStatus, next: &MigrationRunStatus) -> bool {
@@ -68,6 +90,14 @@ async fn turn(context: &Context, object: &MigrationRun, before: &MigrationRunSta
         Some(RunPhase::Failed) => {
             tracing::warn!(run, reason, why = message, "A server could not be moved.");
             context.metrics.given_up.one([reason.clone()]);
+            context.events.publish(object, Tone::Warning, "Migrate", &reason, &message).await;
+        }
+        Some(RunPhase::Aborted) => {
+            tracing::info!(run, why = message, "A run was aborted.");
+            context.events.publish(object, Tone::Normal, "Migrate", &reason, &message).await;
+        }
+        Some(RunPhase::Refused) => {
+            tracing::warn!(run, reason, why = message, "A run must not begin.");
             context.events.publish(object, Tone::Warning, "Migrate", &reason, &message).await;
         }
         Some(RunPhase::Superseded) => {

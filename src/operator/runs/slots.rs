@@ -1,54 +1,258 @@
-//! The slots for moves: how many are under way at once, per source host and in the whole cloud.
+//! The slots for moves: how many are under way at once, per source host, per destination and in the whole cloud; whose turn it is; and what is on its way to a host.
 //!
 //! One more request per source than Nova works on waits queued in Nova, so that no slot idles between two moves. A slot is taken before the intent is written and given back
-//! when the attempt has ended; attempts that stand open in the API server count also when this process did not take a slot for them (after a restart).
+//! when the attempt has ended. Attempts that stand open in the API server count also when this process did not take a slot for them (after a restart, or a change of the leader); these are looked
+//! for twice a second at most, so that a thousand runs that wait cost a thousand look-ups and not a million.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::api::MigrationRun;
 use crate::api::cloud::Concurrency;
+use crate::inventory::HostName;
+use crate::migration::open_attempt;
+use crate::plan::Resources;
 
-/// The slots that this process has given out.
+/// How often the API server's open attempts are compared with the slots given out.
+const COMPARE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The slots that are taken, and who waits for one.
 #[derive(Debug, Default)]
-pub(in super::super) struct Slots(Mutex<HashMap<String, Place>>);
+pub(in super::super) struct Slots(Mutex<State>);
 
-#[derive(Clone, Debug)]
-struct Place {
-    cloud: String,
-    source: String,
+/// Where a move goes from and to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Place {
+    pub(in super::super) cloud: String,
+    pub(in super::super) source: String,
+    /// Absent while Nova's scheduler has not chosen.
+    pub(in super::super) destination: Option<HostName>,
+    /// What it takes there.
+    pub(in super::super) resources: Resources,
+    /// Nova has begun with it.
+    pub(in super::super) begun: bool,
+    /// Since when a view of Nova shows the destination in the record: from then on Placement counts it there.
+    pub(in super::super) claimed_at: Option<Timestamp>,
+}
+
+/// A run's place in the queue of its source: those that have tried less come first, then the plan's order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    tries: usize,
+    order: u32,
+    name: String,
+}
+
+type Source = (String, String);
+
+#[derive(Debug, Default)]
+struct State {
+    taken: HashMap<String, Taken>,
+    at_source: HashMap<Source, usize>,
+    at_destination: HashMap<(String, HostName), usize>,
+    in_cloud: HashMap<String, usize>,
+    waiting: HashMap<Source, BTreeSet<Turn>>,
+    turns: HashMap<String, (Source, Turn)>,
+    /// Moves that have ended, until Placement was asked after their end.
+    ended: Vec<(String, HostName, Resources, Timestamp)>,
+    /// On the monotonic clock.
+    compared_at: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    place: Place,
+    /// Found open in the API server, and not taken by this process.
+    found: bool,
 }
 
 impl Slots {
-    /// Takes a slot for the run, unless the limits forbid it. Taking it twice is the same as once.
-    pub(in super::super) fn take(&self, name: &str, run: &MigrationRun, all: &[MigrationRun], limits: Concurrency) -> bool {
-        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = all.iter().filter(|other| is_open(other)).filter_map(|other| {
-            let place = Place { cloud: other.spec.cloud.clone(), source: other.spec.source_host.clone() };
-            other.metadata.name.clone().map(|name| (name, place))
-        });
-        let mut taken: HashMap<String, Place> = open.collect();
-        taken.extend(given.iter().map(|(name, place)| (name.clone(), place.clone())));
-        taken.remove(name);
-        let in_cloud = taken.values().filter(|place| place.cloud == run.spec.cloud).count();
-        let at_source = taken.values().filter(|place| place.cloud == run.spec.cloud && place.source == run.spec.source_host).count();
-        let most_at_source = usize::try_from(limits.per_source).unwrap_or(usize::MAX).saturating_add(1);
-        let most = usize::try_from(limits.total).unwrap_or(usize::MAX);
-        if at_source >= most_at_source || in_cloud >= most {
+    /// Compares with the open attempts in the API server, unless that was done a moment ago. `now` is monotonic.
+    pub(in super::super) fn compare(&self, now: Duration, open: impl FnOnce() -> Vec<(String, Place)>) {
+        let mut state = self.state();
+        if state.compared_at.is_some_and(|at| now.saturating_sub(at) < COMPARE_INTERVAL) {
+            return;
+        }
+        state.compared_at = Some(now);
+        let open: HashMap<String, Place> = open().into_iter().collect();
+        let gone: Vec<String> = state.taken.iter().filter(|(name, taken)| taken.found && !open.contains_key(*name)).map(|(name, _)| name.clone()).collect();
+        for name in gone {
+            state.remove(&name);
+        }
+        for (name, place) in open {
+            if !state.taken.contains_key(&name) {
+                state.insert(name, Taken { place, found: true });
+            }
+        }
+    }
+
+    /// Puts the run into the queue of its source, and says whether it is its turn: as many slots are free as runs stand before it, and one more.
+    pub(in super::super) fn is_turn_of(&self, name: &str, run: &MigrationRun, limits: Concurrency) -> bool {
+        let mut state = self.state();
+        let source = (run.spec.cloud.clone(), run.spec.source_host.clone());
+        let tries = run.status.as_ref().map_or(0, |status| status.attempts.len());
+        let turn = Turn { tries, order: run.spec.order, name: name.to_owned() };
+        state.leave(name);
+        state.waiting.entry(source.clone()).or_default().insert(turn.clone());
+        state.turns.insert(name.to_owned(), (source.clone(), turn.clone()));
+        let most_at_source = size(limits.per_source).saturating_add(1);
+        let free = most_at_source.saturating_sub(state.at_source.get(&source).copied().unwrap_or_default());
+        let room = state.in_cloud.get(&source.0).copied().unwrap_or_default() < size(limits.total);
+        room && state.waiting.get(&source).is_some_and(|queue| queue.iter().take(free).any(|other| *other == turn))
+    }
+
+    /// Takes the run out of the queue: it does not wait for a slot.
+    pub(in super::super) fn leave(&self, name: &str) {
+        self.state().leave(name);
+    }
+
+    /// The destinations that have as many moves on their way as the limit allows.
+    pub(in super::super) fn full_destinations(&self, cloud: &str, limits: Concurrency) -> Vec<HostName> {
+        let most = size(limits.per_destination);
+        self.state().at_destination.iter().filter(|((of, _), number)| of == cloud && **number >= most).map(|((_, host), _)| host.clone()).collect()
+    }
+
+    /// Takes a slot, unless the limits forbid it.
+    pub(in super::super) fn take(&self, name: &str, place: Place, limits: Concurrency) -> bool {
+        let mut state = self.state();
+        let source = (place.cloud.clone(), place.source.clone());
+        let at_source = state.at_source.get(&source).copied().unwrap_or_default();
+        let in_cloud = state.in_cloud.get(&place.cloud).copied().unwrap_or_default();
+        let at_destination =
+            place.destination.as_ref().and_then(|host| state.at_destination.get(&(place.cloud.clone(), host.clone()))).copied().unwrap_or_default();
+        if at_source > size(limits.per_source) || in_cloud >= size(limits.total) || at_destination >= size(limits.per_destination) {
             return false;
         }
-        given.insert(name.to_owned(), Place { cloud: run.spec.cloud.clone(), source: run.spec.source_host.clone() });
+        state.leave(name);
+        state.insert(name.to_owned(), Taken { place, found: false });
         true
     }
 
-    /// Gives the slot back.
-    pub(in super::super) fn give_back(&self, name: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    /// Notes what is known now of an attempt that is open, whoever has taken its slot.
+    pub(in super::super) fn hold(&self, name: &str, place: Place) {
+        let mut state = self.state();
+        state.leave(name);
+        let found = state.taken.get(name).is_none_or(|taken| taken.found);
+        let earlier = state.taken.get(name).map(|taken| (taken.place.claimed_at, taken.place.resources)).unwrap_or_default();
+        let resources = if place.resources == Resources::default() { earlier.1 } else { place.resources };
+        let place = Place { claimed_at: earlier.0.or(place.claimed_at), resources, ..place };
+        if state.taken.get(name).is_none_or(|taken| taken.place != place) {
+            state.insert(name.to_owned(), Taken { place, found });
+        }
+    }
+
+    /// Gives the slot back, and names the runs whose turn it may be now.
+    pub(in super::super) fn give_back(&self, name: &str, now: Timestamp) -> Vec<String> {
+        let mut state = self.state();
+        let Some(taken) = state.remove(name) else { return Vec::new() };
+        let Place { cloud, source, destination, resources, .. } = taken.place;
+        if let Some(host) = destination {
+            state.ended.push((cloud.clone(), host, resources, now));
+        }
+        let own = (cloud.clone(), source);
+        let next =
+            |(of, queue): (&Source, &BTreeSet<Turn>)| queue.iter().take(if *of == own { 2 } else { 1 }).map(|turn| turn.name.clone()).collect::<Vec<_>>();
+        state.waiting.iter().filter(|(of, _)| of.0 == cloud).flat_map(next).collect()
+    }
+
+    /// What is on its way to a host and not in what Placement said at `since`.
+    pub(in super::super) fn en_route(&self, cloud: &str, since: Timestamp) -> Vec<(HostName, Resources)> {
+        let mut state = self.state();
+        state.ended.retain(|(of, _, _, at)| of != cloud || *at >= since);
+        let ended = state.ended.iter().filter(|(of, ..)| of == cloud).map(|(_, host, resources, _)| (host.clone(), *resources));
+        let under_way = state.taken.values().map(|taken| &taken.place).filter(|place| place.cloud == cloud && place.claimed_at.is_none_or(|at| at >= since));
+        under_way.filter_map(|place| Some((place.destination.clone()?, place.resources))).chain(ended).collect()
+    }
+
+    /// Whether other runs wait at this source: for a slot, or queued in Nova.
+    pub(in super::super) fn others_wait(&self, name: &str, cloud: &str, source: &str) -> bool {
+        let state = self.state();
+        let waiting = state.waiting.get(&(cloud.to_owned(), source.to_owned())).is_some_and(|queue| queue.iter().any(|turn| turn.name != name));
+        let queued =
+            || state.taken.iter().any(|(other, taken)| other != name && taken.place.cloud == cloud && taken.place.source == source && !taken.place.begun);
+        waiting || queued()
+    }
+
+    /// Whether a look at the cloud concerns this run at once: its attempt is open, or it is among the next at its source.
+    pub(in super::super) fn is_near(&self, name: &str) -> bool {
+        let state = self.state();
+        let next =
+            || state.turns.get(name).and_then(|(source, _)| state.waiting.get(source)).is_some_and(|queue| queue.iter().take(2).any(|turn| turn.name == name));
+        state.taken.contains_key(name) || next()
+    }
+
+    /// Whether the run stands in the queue of its source.
+    pub(in super::super) fn waits(&self, name: &str) -> bool {
+        self.state().turns.contains_key(name)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn is_open(run: &MigrationRun) -> bool {
-    run.status.as_ref().is_some_and(|status| crate::migration::open_attempt(status).is_some())
+impl State {
+    fn insert(&mut self, name: String, taken: Taken) {
+        self.remove(&name);
+        let place = &taken.place;
+        *self.at_source.entry((place.cloud.clone(), place.source.clone())).or_default() += 1;
+        *self.in_cloud.entry(place.cloud.clone()).or_default() += 1;
+        if let Some(host) = &place.destination {
+            *self.at_destination.entry((place.cloud.clone(), host.clone())).or_default() += 1;
+        }
+        self.taken.insert(name, taken);
+    }
+
+    fn remove(&mut self, name: &str) -> Option<Taken> {
+        let taken = self.taken.remove(name)?;
+        let place = &taken.place;
+        one_less(&mut self.at_source, &(place.cloud.clone(), place.source.clone()));
+        one_less(&mut self.in_cloud, &place.cloud);
+        if let Some(host) = &place.destination {
+            one_less(&mut self.at_destination, &(place.cloud.clone(), host.clone()));
+        }
+        Some(taken)
+    }
+
+    fn leave(&mut self, name: &str) {
+        if let Some((source, turn)) = self.turns.remove(name)
+            && let Some(queue) = self.waiting.get_mut(&source)
+        {
+            queue.remove(&turn);
+            if queue.is_empty() {
+                self.waiting.remove(&source);
+            }
+        }
+    }
+}
+
+fn one_less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
+
+fn size(limit: u32) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
+}
+
+/// The place of a run's open attempt, as far as its status tells.
+pub(in super::super) fn place_of(run: &MigrationRun) -> Option<Place> {
+    let attempt = run.status.as_ref().and_then(open_attempt)?;
+    Some(Place {
+        cloud: run.spec.cloud.clone(),
+        source: run.spec.source_host.clone(),
+        destination: attempt.destination.clone().map(HostName),
+        resources: Resources::default(),
+        begun: attempt.copying_at.is_some(),
+        claimed_at: None,
+    })
 }
 
 #[cfg(test)]
@@ -56,44 +260,115 @@ mod tests {
     use super::*;
     use crate::api::MigrationRunSpec;
 
-    fn run(name: &str, source: &str) -> MigrationRun {
-        let spec: MigrationRunSpec = serde_json::from_value(serde_json::json!({
-            "cloud": "c", "server": "00000000-0000-0000-0000-000000000001", "sourceHost": source, "quarantine": "q"
-        }))
-        .unwrap();
+    fn run(name: &str, source: &str, order: u32) -> MigrationRun {
+        let spec = MigrationRunSpec { cloud: "c".into(), source_host: source.into(), order, ..MigrationRunSpec::default() };
         MigrationRun::new(name, spec)
     }
 
-    fn open(name: &str, source: &str) -> MigrationRun {
-        let mut run = run(name, source);
-        run.status = serde_json::from_value(serde_json::json!({"attempts": [{"number": 1, "intentAt": "2026-11-22T12:00:00.000000Z"}]})).unwrap();
-        run
+    fn place(source: &str, destination: &str) -> Place {
+        let resources = Resources { memory_mb: 512, ..Resources::default() };
+        Place { cloud: "c".into(), source: source.into(), destination: Some(destination.into()), resources, ..Place::default() }
     }
 
-    const LIMITS: Concurrency = Concurrency { per_source: 1, total: 3 };
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    const LIMITS: Concurrency = Concurrency { per_source: 1, per_destination: 2, total: 3 };
 
     #[test]
     fn one_more_than_nova_works_on_is_asked_for_per_source() {
         let slots = Slots::default();
-        let take = |name: &str, source: &str| slots.take(name, &run(name, source), &[], LIMITS);
-        assert!(take("a", "h1") && take("b", "h1") && !take("c", "h1"));
-        assert!(take("a", "h1"), "taking twice is the same as once");
-        slots.give_back("a");
-        assert!(take("c", "h1"));
+        let take = |name: &str, source: &str, to: &str| slots.take(name, place(source, to), LIMITS);
+        assert!(take("a", "h1", "d1") && take("b", "h1", "d2") && !take("c", "h1", "d3"));
+        slots.give_back("a", at(0));
+        assert!(take("c", "h1", "d3"));
+    }
+
+    #[test]
+    fn a_destination_gets_so_many_at_once_from_all_sources() {
+        let slots = Slots::default();
+        let take = |name: &str, source: &str| slots.take(name, place(source, "d"), LIMITS);
+        assert!(take("a", "h1") && take("b", "h2") && !take("c", "h3"));
+        assert_eq!(slots.full_destinations("c", LIMITS), ["d".into()]);
+        assert_eq!(slots.full_destinations("other", LIMITS), []);
+        assert!(slots.take("c", place("h3", "e"), LIMITS), "another destination has room");
     }
 
     #[test]
     fn the_total_holds_over_all_sources() {
         let slots = Slots::default();
-        let take = |name: &str, source: &str| slots.take(name, &run(name, source), &[], LIMITS);
+        let take = |name: &str, source: &str| slots.take(name, place(source, name), LIMITS);
         assert!(take("a", "h1") && take("b", "h2") && take("c", "h3") && !take("d", "h4"));
+        assert!(!slots.is_turn_of("e", &run("e", "h5", 1), LIMITS));
     }
 
     #[test]
-    fn attempts_of_an_earlier_process_count() {
+    fn attempts_of_an_earlier_process_count_until_they_end() {
         let slots = Slots::default();
-        let all = [open("x", "h1"), open("y", "h1")];
-        assert!(!slots.take("a", &run("a", "h1"), &all, LIMITS));
-        assert!(slots.take("x", &run("x", "h1"), &all, LIMITS), "an open attempt does not stand in its own way");
+        let open = || vec![("x".to_owned(), place("h1", "d1")), ("y".to_owned(), place("h1", "d2"))];
+        slots.compare(Duration::ZERO, open);
+        assert!(!slots.take("a", place("h1", "d3"), LIMITS));
+        slots.compare(Duration::from_millis(499), Vec::new);
+        assert!(!slots.take("a", place("h1", "d3"), LIMITS), "compared a moment ago");
+        slots.compare(Duration::from_millis(500), Vec::new);
+        assert!(slots.take("a", place("h1", "d3"), LIMITS));
+        slots.compare(Duration::from_secs(2), Vec::new);
+        assert!(
+            slots.take("b", place("h1", "d3"), LIMITS) && !slots.take("c", place("h1", "d4"), LIMITS),
+            "its own stay, though the watch does not show them yet"
+        );
+    }
+
+    #[test]
+    fn the_turns_follow_the_plan_and_those_that_have_tried_come_later() {
+        let slots = Slots::default();
+        let limits = Concurrency { per_source: 1, per_destination: 9, total: 9 };
+        let ask = |name: &str, order| slots.is_turn_of(name, &run(name, "h1", order), limits);
+        assert!(ask("c", 3) && ask("a", 1), "two slots are free");
+        assert!(ask("b", 2) && !ask("c", 3), "and now two are before it");
+        let mut tried = run("a", "h1", 1);
+        tried.status = serde_json::from_value(serde_json::json!({"attempts": [{"number": 1, "intentAt": "2026-11-22T12:00:00.000000Z"}]})).unwrap();
+        assert!(!slots.is_turn_of("a", &tried, limits) && ask("c", 3));
+        slots.leave("b");
+        assert!(slots.is_turn_of("a", &tried, limits));
+        assert!(slots.is_near("c") && !slots.is_near("b"));
+    }
+
+    #[test]
+    fn who_gives_back_names_who_is_next() {
+        let slots = Slots::default();
+        slots.take("a", place("h1", "d1"), LIMITS);
+        for (name, order) in [("d", 4), ("b", 2), ("c", 3)] {
+            slots.is_turn_of(name, &run(name, "h1", order), LIMITS);
+        }
+        assert_eq!(slots.give_back("a", at(0)), ["b", "c"]);
+        assert_eq!(slots.give_back("a", at(0)), Vec::<String>::new(), "twice is the same as once");
+    }
+
+    #[test]
+    fn what_placement_has_not_counted_yet_is_on_its_way() {
+        let slots = Slots::default();
+        slots.take("a", place("h1", "d1"), LIMITS);
+        assert_eq!(slots.en_route("c", at(50)).len(), 1);
+        slots.hold("a", Place { claimed_at: Some(at(60)), ..place("h1", "d1") });
+        assert_eq!((slots.en_route("c", at(60)).len(), slots.en_route("c", at(61)).len()), (1, 0));
+        slots.hold("a", place("h1", "d1"));
+        assert_eq!(slots.en_route("c", at(61)).len(), 0, "what was seen once stays seen");
+        slots.give_back("a", at(70));
+        assert_eq!((slots.en_route("c", at(70)).len(), slots.en_route("c", at(71)).len()), (1, 0));
+    }
+
+    #[test]
+    fn others_wait_when_they_are_in_the_queue_or_nova_has_not_begun_with_them() {
+        let slots = Slots::default();
+        slots.take("a", Place { begun: true, ..place("h1", "d1") }, LIMITS);
+        assert!(!slots.others_wait("a", "c", "h1"));
+        slots.take("b", place("h1", "d2"), LIMITS);
+        assert!(slots.others_wait("a", "c", "h1") && !slots.others_wait("b", "c", "h1") && !slots.others_wait("a", "c", "h2"));
+        slots.hold("b", Place { begun: true, ..place("h1", "d2") });
+        assert!(!slots.others_wait("a", "c", "h1"));
+        slots.is_turn_of("c", &run("c", "h1", 1), LIMITS);
+        assert!(slots.others_wait("a", "c", "h1"));
     }
 }

@@ -48,7 +48,7 @@ async fn all_at_once(nova: &Nova) -> f64 {
     let control = CloudControl::new(nova.client().await, permit_writes(true).unwrap());
     control.disable_service(&nova.service(SOURCE).await.id, Some("benchmark")).await.unwrap();
     let began = Clock::system().now();
-    for outcome in join_all(servers.iter().map(|server| control.live_migrate(*server))).await {
+    for outcome in join_all(servers.iter().map(|server| control.live_migrate(*server, None))).await {
         assert!(matches!(outcome, PostOutcome::Accepted { .. }), "{outcome:?}");
     }
     let (ended, spread) = left(nova, &servers).await;

@@ -273,7 +273,7 @@ impl Lab {
     /// Asks for a live migration, which Nova must accept.
     pub(super) async fn migrate(&self, server: ServerId) -> Posted {
         let highest_before = self.rows(server).await.iter().map(|row| row.id).max().unwrap_or_default();
-        match self.control.live_migrate(server).await {
+        match self.control.live_migrate(server, None).await {
             PostOutcome::Accepted { request_id } => Posted { server, request_id: request_id.expect("a request id"), highest_before },
             other => panic!("the live migration of {server} was not accepted: {other:?}"),
         }

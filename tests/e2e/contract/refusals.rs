@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::lab::{Initial, Lab, Posted, Whose, host};
 
 async fn refused(lab: &Lab, server: ServerId) -> Fault {
-    match lab.control.live_migrate(server).await {
+    match lab.control.live_migrate(server, None).await {
         PostOutcome::Refused(fault) => fault,
         other => panic!("the live migration of {server} was not refused: {other:?}"),
     }

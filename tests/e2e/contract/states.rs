@@ -79,7 +79,7 @@ pub(super) async fn members_of_a_group_stay_apart(lab: &Lab) {
 pub(super) async fn without_the_network_service_a_move_is_an_error_of_the_api_and_nothing_is_asked(lab: &Lab) {
     let server = lab.boot_one(&host(1), Initial::Active).await;
     lab.network(false).await;
-    let outcome = lab.control.live_migrate(server).await;
+    let outcome = lab.control.live_migrate(server, None).await;
     assert!(matches!(&outcome, PostOutcome::Unknown(fault) if fault.status() == Some(500)), "{outcome:?}");
     lab.network(true).await;
     let stayed = lab.server(server).await;

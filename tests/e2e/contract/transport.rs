@@ -20,7 +20,7 @@ async fn a_migration_whose_answer_is_lost_is_unknown_and_goes_on_once() {
     let lab = Lab::simulated().await;
     let server = lab.boot_one(&host(1), Initial::Active).await;
     lab.simulator().add_fault(once("POST", "/action", FaultAnswer::LoseReply));
-    let outcome = lab.control.live_migrate(server).await;
+    let outcome = lab.control.live_migrate(server, None).await;
     assert!(matches!(outcome, PostOutcome::Unknown(_)), "{outcome:?}");
     let (row, moved) = lab.settled(&Posted { server, request_id: String::new(), highest_before: 0 }).await;
     assert_eq!((row.status, moved.host), (RowStatus::Completed, row.dest_compute));

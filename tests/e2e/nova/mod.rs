@@ -101,14 +101,14 @@ fn phase(run: &MigrationRun, phase: &str) -> bool {
 
 /// Makes a quarantine as a person does, in force.
 async fn quarantine(world: &World, name: &str, host: &str, over: Value) {
-    let mut spec = json!({"cloud": CLOUD, "host": host, "mode": "Enforce", "reason": "seen by the on-call"});
+    let mut spec = json!({"cloud": CLOUD, "host": host, "mode": "Enforce", "scope": "HostThreatened", "reason": "seen by the on-call"});
     spec.as_object_mut().unwrap().extend(over.as_object().unwrap().clone());
     world.create::<HostQuarantine>(name, spec).await;
 }
 
 /// Gives the host back; then Nova shows it enabled and without a reason.
 async fn release(world: &World, name: &str, host: &str) -> HostQuarantine {
-    world.release(name).await;
+    world.release_by_force(name).await;
     let released = ends(world, name, Phase::Released).await;
     let service = world.nova().service(host).await;
     assert_eq!((service.status, service.disabled_reason), (ServiceStatus::Enabled, None));

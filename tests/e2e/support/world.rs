@@ -246,12 +246,29 @@ impl World {
 
     /// Makes a quarantine as a person does.
     pub(crate) async fn quarantine_by_hand(&self, name: &str, host: &str, mode: &str) -> HostQuarantine {
-        self.create(name, json!({"cloud": CLOUD, "host": host, "mode": mode, "reason": "seen by the on-call"})).await
+        self.quarantine(name, host, json!({"mode": mode})).await
     }
 
-    /// Asks for release.
+    /// Makes a quarantine of a host that is under attack as a person does, in force, with `spec` laid over it.
+    pub(crate) async fn quarantine(&self, name: &str, host: &str, spec: Value) -> HostQuarantine {
+        let mut whole = json!({"cloud": CLOUD, "host": host, "mode": "Enforce", "scope": "HostThreatened", "reason": "seen by the on-call"});
+        lay_over(&mut whole, spec);
+        self.create(name, whole).await
+    }
+
+    /// The name by which the API server knows whoever writes the objects of a story.
+    pub(crate) fn user(&self) -> String {
+        self.plane.kubectl().run(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).ok()
+    }
+
+    /// Asks for release, which is carried out when the host is empty.
     pub(crate) async fn release(&self, name: &str) {
         self.change::<HostQuarantine>(name, json!({"release": {"requested": true}})).await;
+    }
+
+    /// Asks for release whatever is left on the host.
+    pub(crate) async fn release_by_force(&self, name: &str) {
+        self.change::<HostQuarantine>(name, json!({"release": {"requested": true, "force": true}})).await;
     }
 
     /// The runs of a quarantine.

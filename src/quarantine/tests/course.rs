@@ -1,146 +1,6 @@
-//! Facts about the transitions of an incident.
-
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
-use uuid::Uuid;
+//! The course of an incident from acceptance to its end.
 
 use super::*;
-use crate::inventory::{Flavor, NovaMigration, Server, ServerStatus, ServiceState, ServiceStatus};
-use crate::quarantine::{RUNS_PER_SERVER, RunState, run_name};
-
-const UID: &str = "5f3a9c01-0000-4000-8000-000000000001";
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(second).unwrap()
-}
-
-fn id(n: u128) -> ServerId {
-    ServerId(Uuid::from_u128(n))
-}
-
-fn server(n: u128, status: &str) -> Server {
-    Server {
-        id: id(n),
-        name: format!("vm-{n}"),
-        status: ServerStatus::from(status.to_owned()),
-        task_state: None,
-        vm_state: String::new(),
-        power_state: 1,
-        host: Some("cmp-1".into()),
-        locked: false,
-        flavor: Flavor::default(),
-    }
-}
-
-/// A world in which one incident is played: the host as Nova shows it, the runs, and the object's own status.
-struct World {
-    spec: HostQuarantineSpec,
-    status: HostQuarantineStatus,
-    service: Option<ComputeService>,
-    servers: Vec<Server>,
-    migrations: Vec<NovaMigration>,
-    consumers: Option<Vec<Uuid>>,
-    runs: Vec<RunFacts>,
-    gates: Result<(), Refusal>,
-    cloud: CloudSight,
-    memory: Memory,
-    deleted: Option<Timestamp>,
-    now: i64,
-}
-
-impl World {
-    fn new() -> Self {
-        let spec: HostQuarantineSpec = serde_json::from_value(serde_json::json!({"cloud": "c", "host": "cmp-1", "mode": "Enforce", "reason": "why"})).unwrap();
-        let service = ComputeService {
-            id: crate::inventory::ServiceId("s-1".into()),
-            host: "cmp-1".into(),
-            status: ServiceStatus::Enabled,
-            state: ServiceState::Up,
-            disabled_reason: None,
-            forced_down: false,
-        };
-        Self {
-            spec,
-            status: HostQuarantineStatus::default(),
-            service: Some(service),
-            servers: vec![],
-            migrations: vec![],
-            consumers: Some(vec![]),
-            runs: vec![],
-            gates: Ok(()),
-            cloud: CloudSight::Usable,
-            memory: Memory::default(),
-            deleted: None,
-            now: 100,
-        }
-    }
-
-    fn with_servers(mut self, servers: Vec<Server>) -> Self {
-        self.servers = servers;
-        self
-    }
-
-    /// One decision, a second after the one before; writes to the service take effect, everything else is up to the test.
-    fn step(&mut self) -> Vec<Action> {
-        self.now += 1;
-        let view = HostView {
-            host: "cmp-1".into(),
-            begun_at: at(self.now),
-            ended_at: at(self.now),
-            services: self.service.iter().cloned().collect(),
-            servers: self.servers.clone(),
-            migrations: self.migrations.clone(),
-            consumers: self.consumers.clone(),
-        };
-        let incident = Incident {
-            uid: UID,
-            spec: &self.spec,
-            generation: Some(1),
-            created: at(100),
-            deleted: self.deleted,
-            alert_moments: &[],
-            tick: Duration::from_secs(1),
-        };
-        let seen = Observation { cloud: self.cloud.clone(), gates: self.gates.clone(), earlier_reason: None, view: Some(&view), runs: &self.runs };
-        let next = decide(&incident, &self.status, &seen, &self.memory, at(self.now));
-        self.status = next.status;
-        self.memory = next.memory;
-        for action in &next.actions {
-            if let (Action::WriteService(_, write), Some(service)) = (action, self.service.as_mut()) {
-                (service.status, service.disabled_reason) = match write {
-                    Write::Disable(reason) => (ServiceStatus::Disabled, reason.clone()),
-                    Write::Enable => (ServiceStatus::Enabled, None),
-                };
-            }
-        }
-        next.actions
-    }
-
-    fn steps(&mut self, n: usize) -> Vec<Action> {
-        (0..n).flat_map(|_| self.step()).collect()
-    }
-
-    #[track_caller]
-    fn assert_phase(&self, phase: Phase) {
-        assert_eq!(self.status.phase, Some(phase), "{:#?}", self.status.conditions);
-    }
-
-    fn reason(&self, kind: Kind) -> String {
-        find(&self.status.conditions, kind).unwrap().reason.clone()
-    }
-
-    fn run(&mut self, n: u128, state: RunState) {
-        self.runs.retain(|run| run.server != id(n));
-        self.runs.push(RunFacts { server: id(n), ordinal: 1, state, transferred_bytes: None, first_intent: None });
-    }
-}
-
-fn made(actions: &[Action]) -> Vec<NewRun> {
-    actions.iter().flat_map(|action| if let Action::MakeRuns(runs) = action { runs.clone() } else { vec![] }).collect()
-}
-
-fn writes(actions: &[Action]) -> Vec<Write> {
-    actions.iter().filter_map(|action| if let Action::WriteService(_, write) = action { Some(write.clone()) } else { None }).collect()
-}
 
 #[test]
 fn what_stood_there_before_is_in_status_with_the_first_request_to_disable() {
@@ -156,7 +16,7 @@ fn servers_are_listed_only_after_the_cordon_was_seen() {
     let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
     assert!(made(&world.step()).is_empty());
     let actions = world.step();
-    assert_eq!(made(&actions), vec![NewRun { server: id(1), ordinal: 1 }]);
+    assert_eq!(named(&actions), vec![(1, 1)]);
     assert!(is_true(&world.status.conditions, Kind::Cordoned));
     world.assert_phase(Phase::Draining);
 }
@@ -234,7 +94,7 @@ fn a_late_arrival_gets_a_run_and_ends_empty() {
     world.steps(3);
     world.assert_phase(Phase::Empty);
     world.servers.push(server(5, "ACTIVE"));
-    assert_eq!(made(&world.step()), vec![NewRun { server: id(5), ordinal: 1 }]);
+    assert_eq!(named(&world.step()), vec![(5, 1)]);
     world.assert_phase(Phase::Draining);
     assert!(!is_true(&world.status.conditions, Kind::Drained));
     assert!(moment_of(&world.status, TimelineEvent::Empty).is_none());
@@ -258,7 +118,7 @@ fn a_server_that_does_not_move_blocks_and_is_named_with_its_reason() {
 fn one_resident_does_not_hold_up_the_others() {
     let mut world = World::new().with_servers(vec![server(1, "SHUTOFF"), server(2, "ACTIVE")]);
     world.step();
-    assert_eq!(made(&world.step()), vec![NewRun { server: id(2), ordinal: 1 }]);
+    assert_eq!(named(&world.step()), vec![(2, 1)]);
     world.assert_phase(Phase::Draining);
     assert_eq!(world.status.resident_count, Some(1));
 }
@@ -294,7 +154,7 @@ fn a_server_that_somebody_repaired_is_tried_again() {
     world.step();
     assert_eq!(world.status.residents[0].reason, ResidentReason::ErrorAfterAttempt);
     world.servers = vec![server(1, "ACTIVE")];
-    assert_eq!(made(&world.step()), vec![NewRun { server: id(1), ordinal: 2 }]);
+    assert_eq!(named(&world.step()), vec![(1, 2)]);
 }
 
 #[test]
@@ -302,11 +162,10 @@ fn a_server_that_keeps_returning_is_left_after_three_runs() {
     let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
     world.steps(2);
     for ordinal in 1..RUNS_PER_SERVER {
-        world.runs = vec![RunFacts { server: id(1), ordinal, state: RunState::Succeeded(at(world.now)), transferred_bytes: None, first_intent: None }];
-        assert_eq!(made(&world.step()), vec![NewRun { server: id(1), ordinal: ordinal + 1 }]);
+        world.runs = (1..=ordinal).map(|ordinal| facts(1, ordinal, RunState::Succeeded(at(world.now)))).collect();
+        assert_eq!(named(&world.step()), vec![(1, ordinal + 1)]);
     }
-    world.runs =
-        vec![RunFacts { server: id(1), ordinal: RUNS_PER_SERVER, state: RunState::Succeeded(at(world.now)), transferred_bytes: None, first_intent: None }];
+    world.runs = (1..=RUNS_PER_SERVER).map(|ordinal| facts(1, ordinal, RunState::Succeeded(at(world.now)))).collect();
     world.step();
     assert_eq!(world.status.residents[0].reason, ResidentReason::KeepsReturning);
 }
@@ -584,5 +443,7 @@ fn runs_may_start_only_under_a_verified_cordon_in_force() {
     world.step();
     assert_eq!(permission(&object(&world.status, &world)), Permission::Permits);
     world.spec.release.requested = true;
+    assert_eq!(permission(&object(&world.status, &world)), Permission::Permits, "release waits until the host is empty");
+    world.spec.release.force = true;
     assert!(matches!(permission(&object(&world.status, &world)), Permission::Over(_)));
 }

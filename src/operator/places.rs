@@ -1,0 +1,260 @@
+//! Where servers can go: the hosts that take none at the moment, what is free, and the choice for one move.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::ResourceExt as _;
+use uuid::Uuid;
+
+use super::alerts::alerted_hosts;
+use super::context::{Context, LiveCloud};
+use crate::api::cloud::DestinationRules;
+use crate::api::run::{MigrationRunStatus, Outcome};
+use crate::api::units::{PoolUse, Scope};
+use crate::api::{HostQuarantine, MigrationRun};
+use crate::inventory::{HostName, Server, ServerGroup, ServerId, ServiceState, ServiceStatus};
+use crate::migration::{Choice, MOST_REFUSALS, refusals, used_up};
+use crate::openstack::Fault;
+use crate::plan::{self, Bar, Group, GroupPolicy, NoPlace, Passenger, Pool, PoolRule, Request, Rules};
+use crate::quarantine::{approved_hosts, pool_use};
+
+impl Context {
+    /// Hosts of a cloud that are no destination at the moment, and why.
+    pub(super) fn barred(&self, cloud: &str) -> BTreeMap<HostName, Bar> {
+        let mut barred = BTreeMap::new();
+        for host in self.cloud_spec(cloud).map(|spec| spec.destinations.exclude).unwrap_or_default() {
+            barred.insert(HostName(host), Bar::Excluded);
+        }
+        for host in alerted_hosts(self, cloud, self.clock.now()) {
+            barred.insert(host, Bar::Alerted);
+        }
+        let services = self.cloud(cloud).ok().and_then(|live| live.inventory.services());
+        for service in services.iter().flat_map(|services| &services.services) {
+            if service.status == ServiceStatus::Disabled {
+                barred.insert(service.host.clone(), Bar::Disabled);
+            }
+            if service.state == ServiceState::Down || service.forced_down {
+                barred.insert(service.host.clone(), Bar::Down);
+            }
+        }
+        for claim in self.claims().into_iter().filter(|claim| claim.cloud == cloud && claim.holds_host()) {
+            barred.insert(claim.host, Bar::Quarantined);
+        }
+        barred
+    }
+
+    /// Why a host should not get servers any more; absent while it may.
+    pub(super) fn unfit(&self, cloud: &str, host: &HostName) -> Option<String> {
+        let bar = self.barred(cloud).get(host).copied()?;
+        Some(format!("its destination {host} is {}", bar.as_str()))
+    }
+
+    /// What a plan is made from, but for the passengers. Nothing while Placement was not read, or not for so long that the view is too old.
+    pub(super) fn plan_request(&self, cloud: &str, source: &HostName, rules: Vec<Rules>, pool: PoolRule, seed: u64) -> Option<Request> {
+        let live = self.cloud(cloud).ok()?;
+        let spec = self.cloud_spec(cloud)?;
+        let rooms = live.inventory.rooms()?;
+        let age = self.clock.now().duration_since(rooms.begun_at);
+        if age > jiff::SignedDuration::try_from(spec.inventory.stale_after.get()).unwrap_or(jiff::SignedDuration::MAX) {
+            return None;
+        }
+        let own = Rules::from(&spec.destinations);
+        Some(Request {
+            source: source.clone(),
+            passengers: Vec::new(),
+            rooms: rooms.rooms.clone(),
+            barred: self.barred(cloud),
+            rules: [own].into_iter().chain(rules).collect(),
+            pool: Pool { aggregate: spec.destinations.pool, rule: pool },
+            en_route: self.slots.en_route(cloud, rooms.begun_at),
+            seed,
+        })
+    }
+}
+
+impl From<&DestinationRules> for Rules {
+    fn from(rules: &DestinationRules) -> Self {
+        Self { aggregates: rules.aggregates.clone(), required_traits: rules.required_traits.clone(), exclude: rules.exclude.clone() }
+    }
+}
+
+/// How long the place of a member of a server group is taken as known.
+const MEMBERS_KNOWN_FOR: Duration = Duration::from_secs(10);
+
+/// Where members of server groups are, and when that was asked (monotonic).
+#[derive(Debug, Default)]
+pub(super) struct Members(Mutex<HashMap<(String, ServerId), (Option<HostName>, Duration)>>);
+
+impl Context {
+    /// The servers that should leave a host, each with the server group that binds it.
+    pub(super) async fn passengers(&self, live: &LiveCloud, source: &HostName, servers: &[Server]) -> Result<Vec<Passenger>, Fault> {
+        let rooms = live.inventory.rooms();
+        let groups = rooms.map(|rooms| Arc::clone(&rooms.groups)).unwrap_or_default();
+        let mut passengers = Vec::new();
+        for server in servers {
+            let mut passenger = Passenger::new(server.id, server.flavor.into());
+            if let Some(group) = groups.iter().find(|group| group.members.contains(&server.id)) {
+                passenger.group = Some(self.bind(live, source, group).await?);
+            }
+            passengers.push(passenger);
+        }
+        Ok(passengers)
+    }
+
+    async fn bind(&self, live: &LiveCloud, source: &HostName, group: &ServerGroup) -> Result<Group, Fault> {
+        let (mut elsewhere, mut on_source) = (BTreeMap::<HostName, u32>::new(), 0);
+        for member in &group.members {
+            match self.host_of_member(live, *member).await? {
+                Some(host) if host == *source => on_source += 1,
+                Some(host) => *elsewhere.entry(host).or_default() += 1,
+                None => {}
+            }
+        }
+        let policy = if group.policy == "affinity" { GroupPolicy::Together } else { GroupPolicy::Apart(group.rules.max_server_per_host.unwrap_or(1)) };
+        Ok(Group { id: group.id.clone(), name: group.name.clone(), policy, members: elsewhere, on_source })
+    }
+
+    async fn host_of_member(&self, live: &LiveCloud, member: ServerId) -> Result<Option<HostName>, Fault> {
+        let key = (live.cloud.name().to_owned(), member);
+        let now = self.clock.monotonic();
+        let known = self.members.0.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some((host, _)) = known.filter(|(_, at)| now.saturating_sub(*at) < MEMBERS_KNOWN_FOR) {
+            return Ok(host);
+        }
+        let host = live.cloud.server(member).await?.and_then(|server| server.host);
+        let mut members = self.members.0.lock().unwrap_or_else(PoisonError::into_inner);
+        members.retain(|_, (_, at)| now.saturating_sub(*at) < MEMBERS_KNOWN_FOR);
+        members.insert(key, (host.clone(), now));
+        Ok(host)
+    }
+}
+
+/// The rules beside the cloud's own for where a run's server may go.
+pub(super) fn bounds(context: &Context, quarantine: Option<&HostQuarantine>) -> Bounds {
+    let Some(quarantine) = quarantine else { return Bounds { rules: Vec::new(), pool: PoolRule::Ignore, approved: None } };
+    let scope = quarantine.status.as_ref().and_then(|status| status.effective_scope).unwrap_or(quarantine.spec.scope);
+    bounds_of(context, quarantine, scope)
+}
+
+/// The rules of a quarantine for where servers may go, under this scope.
+pub(super) fn bounds_of(context: &Context, quarantine: &HostQuarantine, scope: Scope) -> Bounds {
+    let wanted = &quarantine.spec.destinations;
+    let has_pool = context.cloud_spec(&quarantine.spec.cloud).is_some_and(|spec| !spec.destinations.pool.is_empty());
+    let rules = Rules { aggregates: wanted.aggregates.clone(), required_traits: wanted.required_traits.clone(), exclude: wanted.exclude.clone() };
+    let pool = match pool_use(scope, wanted.pool, has_pool) {
+        PoolUse::Ignore => PoolRule::Ignore,
+        PoolUse::Prefer => PoolRule::Prefer,
+        PoolUse::Only => PoolRule::Only,
+    };
+    let approved = approved_hosts(quarantine).map(|hosts| hosts.iter().map(|host| HostName(host.clone())).collect());
+    Bounds { rules: vec![rules], pool, approved }
+}
+
+/// What was found for one move.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// It may go there.
+    Place(Choice),
+    /// Nowhere at the moment, and why.
+    Nowhere(NoPlace, String),
+    /// Not known at the moment, and why.
+    Unknown(String),
+}
+
+/// The rules beside the cloud's own that hold for a run.
+pub(super) struct Bounds {
+    pub(super) rules: Vec<Rules>,
+    pub(super) pool: PoolRule,
+    /// Only these hosts, where a person has approved them.
+    pub(super) approved: Option<BTreeSet<HostName>>,
+}
+
+/// Chooses where the next attempt of a run goes: where the plan says, if that host can take the server; else the host with most free that can; in the end wherever Nova's scheduler sends it.
+pub(super) async fn choose(context: &Context, live: &LiveCloud, run: &MigrationRun, server: &Server, bounds: Bounds) -> Result<Found, Fault> {
+    let source = HostName(run.spec.source_host.clone());
+    let seed = seed(run);
+    let Some(mut request) = context.plan_request(&run.spec.cloud, &source, bounds.rules, bounds.pool, seed) else {
+        let why = live.inventory.rooms_error().map(|error| format!(": {}", error.fault)).unwrap_or_default();
+        return Ok(Found::Unknown(format!("waits until Placement says which hosts have room{why}")));
+    };
+    request.passengers = context.passengers(live, &source, std::slice::from_ref(server)).await?;
+    let status = run.status.clone().unwrap_or_default();
+    for passenger in &mut request.passengers {
+        passenger.refused_by = refused_by(&status);
+    }
+    if let Some(approved) = bounds.approved {
+        request.rooms.retain(|room| room.host == source || approved.contains(&room.host));
+    }
+    let wanted = Some(&run.spec.destination.host).filter(|host| !host.is_empty()).map(|host| HostName(host.clone()));
+    let named_by_a_person = is_by_hand(run) && wanted.is_some();
+    if !named_by_a_person && refusals(&status) == MOST_REFUSALS - 1 && schedulers_choice_is_safe(&request, live) {
+        return Ok(Found::Place(Choice::Scheduler));
+    }
+    let limits = context.cloud_spec(&run.spec.cloud).map(|spec| spec.concurrency).unwrap_or_default();
+    let full = context.slots.full_destinations(&run.spec.cloud, limits);
+    Ok(place(live, &request, wanted.as_ref(), named_by_a_person, &full))
+}
+
+fn place(live: &LiveCloud, request: &Request, wanted: Option<&HostName>, named_by_a_person: bool, full: &[HostName]) -> Found {
+    let only = |hosts: &dyn Fn(&HostName) -> bool| {
+        let rooms = request.rooms.iter().filter(|room| room.host == request.source || hosts(&room.host)).cloned().collect();
+        plan::spread(&Request { rooms, ..request.clone() })
+    };
+    if let Some(wanted) = wanted {
+        let plan = only(&|host| host == wanted);
+        match plan.unplaced.into_iter().next() {
+            None if full.contains(wanted) && named_by_a_person => {
+                return Found::Unknown(format!("waits for a free slot: as many moves as the limits allow are on their way to {wanted}"));
+            }
+            None if !full.contains(wanted) => return Found::Place(Choice::Host(wanted.clone())),
+            Some(unplaced) if named_by_a_person => return Found::Nowhere(unplaced.reason, format!("{wanted} cannot take it: {}", unplaced.message)),
+            _ => {}
+        }
+    }
+    let plan = only(&|host| !full.contains(host));
+    if let Some(step) = plan.moves.into_iter().next() {
+        return Found::Place(Choice::Host(step.destination));
+    }
+    let plan = plan::spread(request);
+    match plan.unplaced.into_iter().next() {
+        None => Found::Unknown("waits for a free slot: as many moves as the limits allow are on their way to each host that can take it".to_owned()),
+        Some(_) if has_refusals(request) && schedulers_choice_is_safe(request, live) => Found::Place(Choice::Scheduler),
+        Some(unplaced) => Found::Nowhere(unplaced.reason, unplaced.message),
+    }
+}
+
+fn has_refusals(request: &Request) -> bool {
+    request.passengers.iter().any(|passenger| !passenger.refused_by.is_empty())
+}
+
+/// Hosts that refused the server since its last attempt that counted.
+fn refused_by(status: &MigrationRunStatus) -> BTreeSet<HostName> {
+    let number = used_up(status).saturating_add(1);
+    let refused = status.attempts.iter().filter(|attempt| attempt.number == number && attempt.outcome == Some(Outcome::DestinationRefused));
+    refused.filter_map(|attempt| attempt.destination.clone().map(HostName)).collect()
+}
+
+/// Whether Nova's scheduler can choose no host that Sidestep would not: each host that is no destination is out of service or down in Nova too.
+fn schedulers_choice_is_safe(request: &Request, live: &LiveCloud) -> bool {
+    let everybody = plan::spread(&Request { passengers: Vec::new(), ..request.clone() }).allowed;
+    let services = live.inventory.services();
+    let takes = |host: &HostName| {
+        services
+            .iter()
+            .flat_map(|services| &services.services)
+            .any(|service| service.host == *host && service.status == ServiceStatus::Enabled && service.state == ServiceState::Up)
+    };
+    request.rooms.iter().all(|room| room.host == request.source || everybody.contains(&room.host) || !takes(&room.host))
+}
+
+/// Whether a person made the run.
+pub(super) fn is_by_hand(run: &MigrationRun) -> bool {
+    run.spec.quarantine.is_empty()
+}
+
+/// The seed that decides between equally free hosts: a part of the run's UID, so that it is recorded.
+fn seed(run: &MigrationRun) -> u64 {
+    let uid = run.uid().and_then(|uid| uid.parse::<Uuid>().ok()).unwrap_or_default();
+    uid.as_u64_pair().1
+}

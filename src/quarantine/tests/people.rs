@@ -1,0 +1,224 @@
+//! What people do to an incident: suspend, abort, release, retry, delete.
+
+use super::*;
+use crate::api::quarantine::{Abort, DeletionPolicy, ReleaseVerdict};
+use crate::api::units::Scope;
+use crate::quarantine::{permission_for, withdrawal};
+
+#[test]
+fn suspended_nothing_new_starts_and_the_cordon_stays() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE"), server(2, "ACTIVE")]);
+    world.step();
+    world.spec.suspend = true;
+    assert!(made(&world.step()).is_empty());
+    world.assert_phase(Phase::Suspended);
+    assert_eq!(world.reason(Kind::Reconciling), "Suspended");
+    assert!(is_true(&world.status.conditions, Kind::Cordoned));
+    assert!(matches!(permission(&world.object()), Permission::Holds(why) if why.contains("suspend")));
+    assert_eq!(withdrawal(&world.object(), ""), Abort::Queued);
+    world.spec.suspend = false;
+    assert_eq!(made(&world.step()).len(), 2);
+    assert_eq!(withdrawal(&world.object(), ""), Abort::None);
+}
+
+#[test]
+fn an_object_that_is_made_suspended_writes_nothing_before_it_is_let_go() {
+    let mut world = World::new();
+    world.spec.suspend = true;
+    assert!(world.steps(3).is_empty());
+    world.assert_phase(Phase::Suspended);
+    world.spec.suspend = false;
+    assert_eq!(writes(&world.step()).len(), 1);
+}
+
+#[test]
+fn a_host_that_is_empty_is_empty_also_while_suspended() {
+    let mut world = World::new();
+    world.steps(2);
+    world.spec.suspend = true;
+    world.steps(2);
+    world.assert_phase(Phase::Empty);
+}
+
+#[test]
+fn the_deadline_stands_still_while_suspended() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    world.run(1, RunState::Pending);
+    world.spec.suspend = true;
+    world.step();
+    world.now += 10_000;
+    world.spec.suspend = false;
+    world.step();
+    world.assert_phase(Phase::Draining);
+    world.now += 1900;
+    world.step();
+    assert_eq!(world.reason(Kind::Drained), DEADLINE_EXCEEDED);
+}
+
+#[test]
+fn abort_holds_the_drain_and_calls_back_what_it_says() {
+    for abort in [Abort::Queued, Abort::All] {
+        let mut world = World::new().with_servers(vec![server(1, "MIGRATING"), server(2, "ACTIVE")]);
+        world.steps(2);
+        world.run(1, RunState::Open);
+        world.spec.abort = abort;
+        assert!(made(&world.step()).is_empty());
+        world.assert_phase(Phase::Suspended);
+        assert_eq!(withdrawal(&world.object(), ""), abort);
+        assert!(matches!(permission(&world.object()), Permission::Holds(why) if why.contains("abort")));
+    }
+}
+
+#[test]
+fn release_waits_until_the_host_is_empty() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    world.run(1, RunState::Open);
+    world.spec.release.requested = true;
+    assert!(writes(&world.step()).is_empty());
+    world.assert_phase(Phase::Draining);
+    assert_eq!(world.reason(Kind::Released), "NotEmpty");
+    world.servers.clear();
+    world.run(1, RunState::Succeeded(at(world.now)));
+    let mut actions = world.steps(3);
+    actions.retain(|action| matches!(action, Action::WriteService(..)));
+    assert_eq!(writes(&actions), vec![Write::Enable]);
+    world.step();
+    world.assert_phase(Phase::Released);
+}
+
+#[test]
+fn undo_in_mid_drain_by_force_withdraws_what_is_queued_and_supersedes_the_rest() {
+    let mut world = World::new().with_servers(vec![server(1, "MIGRATING"), server(2, "ACTIVE")]);
+    world.steps(2);
+    world.run(1, RunState::Open);
+    world.spec.release.requested = true;
+    world.spec.release.force = true;
+    world.spec.release.approved_by = "kim".into();
+    world.spec.release.verdict = ReleaseVerdict::FalsePositive;
+    assert_eq!(writes(&world.step()), vec![Write::Enable]);
+    assert!(matches!(permission(&world.object()), Permission::Over(_)));
+    assert_eq!(withdrawal(&world.object(), ""), Abort::Queued);
+    world.step();
+    world.assert_phase(Phase::Released);
+    let released = find(&world.status.conditions, Kind::Released).unwrap();
+    assert!(released.message.contains("by kim") && released.message.contains("FalsePositive"), "{}", released.message);
+    assert_eq!(world.service.as_ref().unwrap().status, ServiceStatus::Enabled);
+    let sealed = world.status.measured.as_ref().unwrap().exposure.clone().unwrap();
+    assert_eq!((sealed.servers, sealed.since), (0, None));
+}
+
+#[test]
+fn a_new_retry_token_begins_anew() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE"), server(2, "ACTIVE")]);
+    world.steps(2);
+    world.run(1, RunState::Failed("AttemptsExhausted".into(), "3 attempts".into()));
+    world.run(2, RunState::Deleted);
+    world.now += 1900;
+    world.step();
+    world.assert_phase(Phase::Blocked);
+    let reasons: Vec<_> = world.status.residents.iter().map(|resident| resident.reason).collect();
+    assert_eq!(reasons, [ResidentReason::AttemptsExhausted, ResidentReason::RunDeleted]);
+    world.spec.retry_token = "again".into();
+    assert_eq!(named(&world.step()), vec![(1, 2), (2, 2)]);
+    world.assert_phase(Phase::Draining);
+    assert_ne!(world.reason(Kind::Drained), DEADLINE_EXCEEDED);
+    // The same token is no news.
+    let since = world.status.retry.clone();
+    world.step();
+    assert_eq!(world.status.retry, since);
+}
+
+#[test]
+fn a_retry_lets_a_server_that_kept_returning_have_three_more_runs() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    world.runs = (1..=RUNS_PER_SERVER).map(|ordinal| facts(1, ordinal, RunState::Succeeded(at(100)))).collect();
+    world.step();
+    assert_eq!(world.status.residents[0].reason, ResidentReason::KeepsReturning);
+    world.spec.retry_token = "again".into();
+    assert_eq!(named(&world.step()), vec![(1, RUNS_PER_SERVER + 1)]);
+}
+
+#[test]
+fn a_refusal_whose_time_is_over_is_asked_again_after_a_retry() {
+    let mut world = World::new();
+    world.gates = Err(Refusal { reason: "OverBudget".into(), message: "full".into(), is_final: false });
+    world.step();
+    world.now += 1900;
+    world.gates = Ok(());
+    world.step();
+    world.assert_phase(Phase::Refused);
+    world.spec.retry_token = "again".into();
+    assert_eq!(writes(&world.step()).len(), 1);
+}
+
+#[test]
+fn deleting_gives_a_host_back_only_where_nothing_was_ever_suspected() {
+    let delete = |scope, policy, raised: Option<Scope>| {
+        let mut world = World::new();
+        (world.spec.scope, world.spec.deletion_policy) = (scope, policy);
+        world.joined.scope = raised;
+        world.steps(3);
+        world.deleted = Some(at(world.now));
+        let actions = world.steps(3);
+        assert!(actions.contains(&Action::RemoveFinalizer));
+        world.service.as_ref().unwrap().status
+    };
+    let (keep, release) = (DeletionPolicy::KeepCordoned, DeletionPolicy::Release);
+    assert_eq!(delete(Scope::Maintenance, release, None), ServiceStatus::Enabled);
+    assert_eq!(delete(Scope::Maintenance, keep, None), ServiceStatus::Disabled);
+    assert_eq!(delete(Scope::Maintenance, release, Some(Scope::HostThreatened)), ServiceStatus::Disabled);
+    assert_eq!(delete(Scope::HostThreatened, release, None), ServiceStatus::Disabled);
+}
+
+#[test]
+fn deleting_seals_the_figures() {
+    let mut world = World::new().with_servers(vec![server(1, "SHUTOFF")]);
+    world.steps(3);
+    assert_eq!(world.status.measured.as_ref().unwrap().exposure.as_ref().unwrap().servers, 1);
+    world.deleted = Some(at(world.now));
+    world.step();
+    let sealed = world.status.measured.as_ref().unwrap().exposure.clone().unwrap();
+    assert!(sealed.servers == 0 && sealed.server_seconds > 0, "{sealed:?}");
+}
+
+#[test]
+fn a_run_of_a_plan_that_was_replaced_is_over() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    let digest = world.plan_digest();
+    assert_eq!(permission_for(&world.object(), &digest), Permission::Permits);
+    assert_eq!(permission_for(&world.object(), ""), Permission::Permits);
+    assert!(matches!(permission_for(&world.object(), "another"), Permission::Over(_)));
+    assert_eq!(withdrawal(&world.object(), "another"), Abort::Queued);
+}
+
+#[test]
+fn exposure_is_a_closed_sum_and_how_many_still_count_since_when() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE"), server(2, "ACTIVE")]);
+    world.steps(2);
+    let exposure = |world: &World| world.status.measured.as_ref().unwrap().exposure.clone().unwrap();
+    assert_eq!((exposure(&world).server_seconds, exposure(&world).servers), (0, 2));
+    assert_eq!(exposure(&world).since.unwrap().0, at(100));
+    world.now = 149;
+    world.step();
+    assert_eq!(exposure(&world).server_seconds, 0, "nothing left, nothing is written");
+    world.servers.pop();
+    world.now = 159;
+    world.step();
+    assert_eq!((exposure(&world).server_seconds, exposure(&world).servers), (120, 1));
+    world.servers.pop();
+    world.now = 169;
+    world.step();
+    assert_eq!((exposure(&world).server_seconds, exposure(&world).servers, exposure(&world).since), (130, 0, None));
+}
+
+#[test]
+fn maintenance_exposes_nobody() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.spec.scope = Scope::Maintenance;
+    world.steps(3);
+    assert!(world.status.measured.as_ref().is_none_or(|measured| measured.exposure.is_none()));
+}

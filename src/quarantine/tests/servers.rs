@@ -1,0 +1,156 @@
+//! What each state of a server means, and what lies on a host behind the list of its servers.
+
+use super::*;
+use crate::api::quarantine::LockedServers;
+
+/// What becomes of one server in this state.
+fn verdict(status: &str, task: Option<&str>) -> Result<ResidentReason, Phase> {
+    let mut one = server(1, status);
+    one.task_state = task.map(str::to_owned);
+    let mut world = World::new().with_servers(vec![one]);
+    world.steps(2);
+    world.status.residents.first().map(|resident| resident.reason).ok_or_else(|| world.status.phase.unwrap())
+}
+
+#[test]
+fn every_state_of_a_server_has_a_stated_treatment() {
+    let draining = Err(Phase::Draining);
+    for (status, task, expected) in [
+        ("ACTIVE", None, draining),
+        ("PAUSED", None, draining),
+        ("ACTIVE", Some("rebooting"), draining),
+        ("MIGRATING", Some("migrating"), draining),
+        ("BUILD", Some("spawning"), draining),
+        ("BUILD", None, draining),
+        ("REBUILD", Some("rebuilding"), draining),
+        ("RESIZE", Some("resize_migrating"), draining),
+        ("SHUTOFF", None, Ok(ResidentReason::StateNotMovable)),
+        ("SUSPENDED", None, Ok(ResidentReason::StateNotMovable)),
+        ("RESCUE", None, Ok(ResidentReason::StateNotMovable)),
+        ("SHELVED", None, Ok(ResidentReason::StateNotMovable)),
+        ("UNKNOWN", None, Ok(ResidentReason::StateNotMovable)),
+        ("SOMETHING_NEW", None, Ok(ResidentReason::StateNotMovable)),
+        ("VERIFY_RESIZE", None, Ok(ResidentReason::PendingResize)),
+        ("SOFT_DELETED", None, Ok(ResidentReason::SoftDeleted)),
+        ("ERROR", None, Ok(ResidentReason::ServerInError)),
+    ] {
+        assert_eq!(verdict(status, task), expected, "{status} {task:?}");
+    }
+}
+
+#[test]
+fn every_state_that_keeps_a_server_says_what_gets_it_out() {
+    for (status, words) in [
+        ("SUSPENDED", "server resume"),
+        ("RESCUE", "server unrescue"),
+        ("SHELVED", "Unshelve it"),
+        ("SHUTOFF", "Start it"),
+        ("VERIFY_RESIZE", "confirms only moves that it started"),
+        ("ERROR", "was so before the drain"),
+    ] {
+        let mut world = World::new().with_servers(vec![server(1, status)]);
+        world.steps(2);
+        let resident = &world.status.residents[0];
+        assert!(resident.message.contains(words), "{status}: {}", resident.message);
+        assert!(resident.message.chars().count() <= 512);
+    }
+}
+
+#[test]
+fn what_nova_is_busy_with_is_a_resident_only_at_the_deadline() {
+    let mut one = server(1, "BUILD");
+    one.task_state = Some("spawning".into());
+    let mut world = World::new().with_servers(vec![one]);
+    world.steps(2);
+    world.now += 1900;
+    world.step();
+    assert_eq!(world.status.residents[0].reason, ResidentReason::Busy);
+    assert!(world.status.residents[0].message.contains("spawning"));
+}
+
+#[test]
+fn a_locked_server_stays_unless_the_spec_says_otherwise() {
+    let mut one = server(1, "ACTIVE");
+    one.locked = true;
+    let mut world = World::new().with_servers(vec![one, server(2, "ACTIVE")]);
+    world.step();
+    assert_eq!(named(&world.step()), vec![(2, 1)]);
+    assert_eq!(world.status.residents[0].reason, ResidentReason::Locked);
+    world.spec.migration.locked_servers = LockedServers::Migrate;
+    assert_eq!(named(&world.step()), vec![(1, 1), (2, 1)]);
+}
+
+#[test]
+fn a_soft_deleted_server_keeps_the_host_from_being_empty_and_is_a_late_arrival_when_it_is_restored() {
+    let mut world = World::new();
+    world.soft_deleted = vec![server(7, "SOFT_DELETED")];
+    world.consumers = Some(vec![id(7).0]);
+    world.steps(3);
+    world.assert_phase(Phase::Blocked);
+    let [resident] = &world.status.residents[..] else { panic!("{:?}", world.status.residents) };
+    assert_eq!((resident.reason, resident.name.as_str()), (ResidentReason::SoftDeleted, "vm-7"));
+    world.soft_deleted.clear();
+    world.servers = vec![server(7, "ACTIVE")];
+    assert_eq!(named(&world.step()), vec![(7, 1)]);
+    world.assert_phase(Phase::Draining);
+}
+
+fn resize(n: u128, status: &str) -> NovaMigration {
+    NovaMigration {
+        id: 5,
+        uuid: uuid::Uuid::from_u128(500),
+        server: id(n),
+        status: status.to_owned().into(),
+        migration_type: "resize".into(),
+        source_compute: Some("cmp-1".into()),
+        dest_compute: Some("cmp-2".into()),
+        created_at: at(1),
+        updated_at: None,
+    }
+}
+
+#[test]
+fn a_resize_that_waits_for_its_owner_is_a_resident_until_it_is_confirmed() {
+    let mut world = World::new();
+    world.migrations = vec![resize(7, "finished")];
+    world.consumers = Some(vec![uuid::Uuid::from_u128(500)]);
+    world.steps(3);
+    world.assert_phase(Phase::Blocked);
+    let [resident] = &world.status.residents[..] else { panic!("{:?}", world.status.residents) };
+    assert_eq!((resident.reason, resident.server.as_str()), (ResidentReason::PendingResize, id(7).to_string().as_str()));
+    world.migrations = vec![resize(7, "confirmed")];
+    world.consumers = Some(vec![]);
+    world.steps(2);
+    world.assert_phase(Phase::Empty);
+}
+
+#[test]
+fn a_finished_record_without_an_allocation_is_an_old_one_that_nobody_closed() {
+    let mut world = World::new();
+    world.migrations = vec![resize(7, "finished")];
+    world.steps(3);
+    world.assert_phase(Phase::Empty);
+}
+
+#[test]
+fn a_cold_move_of_our_own_that_is_not_confirmed_yet_is_no_pending_resize() {
+    let mut world = World::new();
+    world.steps(2);
+    world.migrations = vec![resize(7, "finished")];
+    world.consumers = Some(vec![uuid::Uuid::from_u128(500)]);
+    world.run(7, RunState::Open);
+    world.runs[0].rows = vec![5];
+    world.steps(3);
+    world.assert_phase(Phase::Draining);
+    assert!(world.status.residents.is_empty());
+}
+
+#[test]
+fn an_allocation_of_no_listed_server_is_found_also_while_residents_are_left() {
+    let mut world = World::new().with_servers(vec![server(1, "SUSPENDED")]);
+    world.soft_deleted = vec![server(7, "SOFT_DELETED")];
+    world.consumers = Some(vec![id(1).0, id(7).0]);
+    world.steps(3);
+    let reasons: Vec<_> = world.status.residents.iter().map(|resident| resident.reason).collect();
+    assert_eq!(reasons, [ResidentReason::StateNotMovable, ResidentReason::SoftDeleted]);
+}
