@@ -144,9 +144,12 @@ fn sealed(object: &DynamicObject, kind: &str, now: Timestamp) -> Option<Vec<Cond
     if !is_true(&current, Kind::Reconciling) {
         return None;
     }
-    let result = if kind == "MigrationRun" { Kind::Succeeded } else { Kind::Ready };
     let mut next = Conditions::of(&current, object.metadata.generation, now);
-    next.set(result, State::False, UNINSTALLED, SENTENCE);
+    match kind {
+        // Not False: that would say that the move has ended, and the next operator would believe it.
+        "MigrationRun" => next.set(Kind::Succeeded, State::Unknown, UNINSTALLED, SENTENCE),
+        _ => next.set(Kind::Ready, State::False, UNINSTALLED, SENTENCE),
+    };
     next.set(Kind::Reconciling, State::False, UNINSTALLED, "");
     next.set(Kind::Stalled, State::True, UNINSTALLED, SENTENCE);
     Some(next.finish())
@@ -156,6 +159,7 @@ fn sealed(object: &DynamicObject, kind: &str, now: Timestamp) -> Option<Vec<Cond
 mod tests {
     use super::*;
     use crate::api::condition::find;
+    use crate::migration;
 
     fn object(kind: &str, spec: &Value, status: &Value) -> DynamicObject {
         serde_json::from_value(json!({"apiVersion": "sidestep.dev/v1alpha1", "kind": kind, "metadata": {"name": "q"}, "spec": spec, "status": status})).unwrap()
@@ -173,6 +177,10 @@ mod tests {
         for (kind, status) in [(Kind::Ready, "False"), (Kind::Reconciling, "False"), (Kind::Stalled, "True"), (Kind::Cordoned, "True")] {
             assert_eq!(find(&next, kind).unwrap().status, status, "{kind:?}");
         }
+        let moving = object("MigrationRun", &json!({}), &json!({"conditions": [condition("Reconciling", "True"), condition("Succeeded", "Unknown")]}));
+        let next = sealed(&moving, "MigrationRun", now).unwrap();
+        let status = serde_json::from_value(json!({"conditions": next})).unwrap();
+        assert!(!migration::is_finished(&status), "the next operator would take it for one that has failed");
         let empty = object("HostQuarantine", &json!({}), &json!({"conditions": [condition("Reconciling", "False"), condition("Ready", "True")]}));
         assert_eq!(sealed(&empty, "HostQuarantine", now), None);
         assert_eq!(sealed(&object("HostQuarantine", &json!({}), &Value::Null), "HostQuarantine", now), None);
