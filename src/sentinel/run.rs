@@ -155,7 +155,13 @@ fn admin(command: &RunCommand, health: &Health, snapshots: watch::Receiver<Snaps
 /// Begins to follow a file and says where.
 fn begin(number: usize, settings: SourceSettings, checkpoint: Option<&Checkpoint>, clock: &Clock) -> Source {
     let (source, start) = Source::new(number, settings, checkpoint, clock);
-    let SourceSettings { name, path, .. } = source.settings();
+    let SourceSettings { name, path, format, zone } = source.settings();
+    if zone.is_unknown() && !format.stamps_name_their_zone() {
+        tracing::warn!(
+            source = name,
+            "The host's time zone is not known: stamps are read as UTC; give the zone with --timezone, or mount the host's /etc/localtime"
+        );
+    }
     let path = path.display();
     match start {
         Ok(Start::Awaiting) => tracing::info!(source = name, %path, "Waiting for the alert file; it will be read from its beginning"),

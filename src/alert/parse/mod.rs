@@ -105,6 +105,15 @@ impl Format {
         self == Self::SuricataEve && suricata_eve::is_statistics(record)
     }
 
+    /// Whether its stamps name their zone, so that none need be known.
+    #[must_use]
+    pub fn stamps_name_their_zone(self) -> bool {
+        match self {
+            Self::SuricataEve => true,
+            Self::SuricataFast | Self::Snort3Fast | Self::Snort3Json => false,
+        }
+    }
+
     /// Judges one record, given without its newline. `stamps` says what the record's stamp leaves open.
     #[must_use]
     pub fn parse(self, record: &[u8], stamps: &Stamps) -> Verdict {
