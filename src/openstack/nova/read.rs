@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use uuid::Uuid;
 
 use super::super::cloud::{Cloud, Page};
@@ -37,7 +38,13 @@ impl Cloud {
         // This list has no pages, and Nova refuses a limit.
         let operation = "list the compute services";
         let answer = self.get(self.nova(), operation, &["os-services"], &[("binary", "nova-compute")]).await?;
-        Ok(Page::read(operation, &answer, "services")?.rows)
+        let rows: Vec<Value> = Page::read(operation, &answer, "services")?.rows;
+        // A host in a cell that does not answer is listed by its name alone (2.69): nothing is known about it, and the others are not worse for that. Without a row it is neither cordoned
+        // nor a destination, and never empty.
+        let known = rows.into_iter().filter(|row| row.get("status").and_then(Value::as_str) != Some("UNKNOWN"));
+        let read =
+            known.map(|row| serde_json::from_value(row).map_err(|error| Fault::foreign(operation, format!("`services` is not what was expected: {error}"))));
+        read.collect()
     }
 
     /// All servers of all projects on one host.
@@ -135,7 +142,7 @@ impl Cloud {
     pub async fn sees_all_projects(&self) -> Result<bool, Fault> {
         let operation = "list one server of all projects";
         match self.get(self.nova(), operation, &["servers"], &[("all_tenants", "1"), ("limit", "1")]).await {
-            Ok(answer) => Page::<serde_json::Value>::read(operation, &answer, "servers").map(|_| true),
+            Ok(answer) => Page::<Value>::read(operation, &answer, "servers").map(|_| true),
             Err(fault) if fault.kind() == FaultKind::Forbidden => Ok(false),
             Err(fault) => Err(fault),
         }

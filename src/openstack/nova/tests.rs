@@ -55,6 +55,18 @@ async fn a_row_without_forced_down_or_reason_is_read() {
 }
 
 #[tokio::test]
+async fn a_host_in_a_cell_that_does_not_answer_is_left_out_and_the_others_are_read() {
+    let there = json!({"id": "s", "host": "h", "status": "enabled", "state": "up", "binary": "nova-compute"});
+    let unknown = json!({"host": "far", "status": "UNKNOWN", "binary": "nova-compute"});
+    let broken = json!({"host": "odd", "status": "enabled"});
+    let rows = move |before| Reply::ok(json!({"services": [there, if before == 0 { &unknown } else { &broken }]}));
+    let (_canned, cloud) = answering("/os-services", rows).await;
+    let services = cloud.services().await.unwrap();
+    assert_eq!(services.iter().map(|service| service.host.as_str()).collect::<Vec<_>>(), ["h"]);
+    assert_eq!(cloud.services().await.unwrap_err().kind(), FaultKind::Foreign);
+}
+
+#[tokio::test]
 async fn servers_of_a_host_are_read_over_pages() {
     let (canned, cloud) = answering("/servers/detail", |before| match before {
         0 => recorded!("servers-detail-host"),

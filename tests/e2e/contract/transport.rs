@@ -58,6 +58,17 @@ async fn an_answer_of_something_in_between_is_no_empty_list() {
     assert_eq!(lab.cloud.servers_on(&host(1)).await.unwrap().len(), 1);
 }
 
+#[tokio::test]
+async fn a_page_with_200_or_an_object_without_the_list_is_no_empty_list() {
+    let lab = Lab::simulated().await;
+    lab.boot_one(&host(1), Initial::Active).await;
+    for answer in [FaultAnswer::Page, FaultAnswer::Empty] {
+        lab.simulator().add_fault(once("GET", "/servers/detail", answer));
+        assert_eq!(lab.cloud.servers_on(&host(1)).await.unwrap_err().category(), "ForeignAnswer", "{answer:?}");
+    }
+    assert_eq!(lab.cloud.servers_on(&host(1)).await.unwrap().len(), 1);
+}
+
 /// Why the simulator's clouds.yaml with this change cannot be used.
 async fn refusal(simulator: &Simulator, from: &str, to: &str) -> ConnectError {
     let text = simulator.clouds_yaml();
