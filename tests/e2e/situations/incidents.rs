@@ -35,13 +35,13 @@ async fn a_server_that_was_in_error_long_before() {
     world.wait_for_phase("hunch", Phase::Empty).await;
 }
 
-/// The object as a backup holds it: with its spec and annotations, without status, and with the identity that it had.
+/// The object as a backup holds it: with its spec and annotations, without status and identity. An owner that does not exist any more would have it collected.
 fn restored(object: &impl serde::Serialize) -> Value {
     let mut value = serde_json::to_value(object).unwrap();
     let fields = value.as_object_mut().unwrap();
     fields.remove("status");
     let metadata = fields["metadata"].as_object_mut().unwrap();
-    for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "finalizers"] {
+    for field in ["uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "finalizers", "ownerReferences"] {
         metadata.remove(field);
     }
     value

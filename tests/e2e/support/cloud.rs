@@ -128,9 +128,13 @@ impl Simulated {
         put.send().await.unwrap().error_for_status().unwrap();
     }
 
-    /// Takes a host out of service as an operator of the cloud does.
+    /// Takes a host out of service as an operator of the cloud does; without a reason where it is empty.
     pub(crate) async fn disable(&self, host: &str, reason: &str) {
-        self.change_service(host, json!({"status": "disabled", "disabled_reason": reason})).await;
+        let mut change = json!({"status": "disabled"});
+        if !reason.is_empty() {
+            change["disabled_reason"] = reason.into();
+        }
+        self.change_service(host, change).await;
     }
 
     /// Puts a host into service as an operator of the cloud does.
