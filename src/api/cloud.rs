@@ -54,6 +54,9 @@ pub struct OpenStackCloudSpec {
     /// How often Nova is asked, and when an answer is too old to decide on.
     #[serde(default)]
     pub inventory: InventorySettings,
+    /// How long objects are kept that nothing depends on any more.
+    #[serde(default)]
+    pub retention: Retention,
 }
 
 /// A key of a Secret in the operator's own namespace that holds a clouds.yaml, and the entry in it.
@@ -195,6 +198,35 @@ impl Default for Budget {
     fn default() -> Self {
         Self { hosts_out_of_service: one(), percent_out_of_service: twenty(), cordons_per_hour: four(), alerting_share_percent: twenty() }
     }
+}
+
+/// How long objects are kept that nothing depends on any more. HostQuarantines are the record of what happened, and are never removed.
+#[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.alerts) >= duration('1h')").message("retention.alerts must be 1h or more: an alert counts for 30 minutes"),
+    validation = Rule::new("duration(self.runs) >= duration('1h')").message("retention.runs must be 1h or more")
+)]
+pub struct Retention {
+    /// HostAlerts, from the last event on. One that joined a HostQuarantine stays until that one is released or gone.
+    #[serde(default = "one_day")]
+    pub alerts: Period,
+    /// MigrationRuns, from their end on, and not before their HostQuarantine is released.
+    #[serde(default = "a_month")]
+    pub runs: Period,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { alerts: one_day(), runs: a_month() }
+    }
+}
+
+fn one_day() -> Period {
+    Period::from_secs(24 * 3600)
+}
+fn a_month() -> Period {
+    Period::from_secs(720 * 3600)
 }
 
 /// How often Nova is asked.

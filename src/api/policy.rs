@@ -99,6 +99,10 @@ pub struct Match {
     #[serde(default)]
     #[schemars(length(max = 8))]
     pub actions: Vec<SensorAction>,
+    /// Words that the rule's author gave it, of which the alert must have one, e.g. `attack_target:Server` or a MITRE id. Empty: whatever tags it has.
+    #[serde(default)]
+    #[schemars(length(max = 64), inner(length(min = 1, max = 64)))]
+    pub tags: Vec<String>,
     /// Ranges that the source of the packet must lie in, e.g. `10.0.0.0/8`. An alert without an address lies in none. Empty: anywhere.
     #[serde(default, rename = "sourceCIDRs")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 49)))]
@@ -120,6 +124,7 @@ impl Default for Match {
             classifications: Vec::new(),
             min_severity: high(),
             actions: Vec::new(),
+            tags: Vec::new(),
             source_cidrs: Vec::new(),
             destination_cidrs: Vec::new(),
             host_selector: HostSelector::default(),
@@ -329,7 +334,7 @@ pub struct Distinct {
 pub enum DistinctField {
     /// Rules, with their engines.
     Rule,
-    /// Far ends. A series that holds several without naming them counts as none.
+    /// Far ends. A series that holds several without naming them counts by its estimate of how many there were.
     Subject,
     /// Nodes.
     Node,

@@ -143,7 +143,7 @@ pub fn same_group(threshold: &Threshold, own: &HostAlertSpec, other: &HostAlertS
 /// Counts the group, and says whether the alert itself has an event in the window.
 fn count(threshold: &Threshold, own: Series<'_>, members: &[Series<'_>]) -> (Seen, bool) {
     let youngest = members.iter().map(|member| member.age).min().unwrap_or_default();
-    let (mut sum, mut values, mut own_in_window) = (0_i64, BTreeSet::new(), false);
+    let (mut sum, mut values, mut unnamed, mut own_in_window) = (0_i64, BTreeSet::new(), 0_i64, false);
     for member in members {
         let behind = member.age.saturating_sub(youngest);
         let horizon = member.released_ago.map(|ago| ago.saturating_sub(member.age));
@@ -153,10 +153,15 @@ fn count(threshold: &Threshold, own: Series<'_>, members: &[Series<'_>]) -> (See
         if events > 0
             && let Some(distinct) = threshold.distinct
         {
-            values.extend(value(distinct.field, member.alert));
+            match value(distinct.field, member.alert) {
+                Some(value) => drop(values.insert(value)),
+                // They may be the same as those of other series: the largest estimate counts, and not their sum.
+                None => unnamed = unnamed.max(member.alert.distinct_subjects.unwrap_or(0)),
+            }
         }
     }
-    let distinct = threshold.distinct.map(|_| u32::try_from(values.len()).unwrap_or(u32::MAX));
+    let named = i64::try_from(values.len()).unwrap_or(i64::MAX);
+    let distinct = threshold.distinct.map(|_| u32::try_from(named.max(unnamed)).unwrap_or(u32::MAX));
     (Seen { events: sum, distinct }, own_in_window)
 }
 

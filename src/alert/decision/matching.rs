@@ -15,8 +15,6 @@ use crate::api::{HostAlertSpec, QuarantinePolicySpec};
 pub(super) const OWN_ENGINE: &str = "sidestep";
 /// The engines whose rules have numbers, and events of their own that are about no attack.
 const NUMBERED: [&str; 2] = ["suricata", "snort"];
-/// So many destinations are all that an alert lists: with so many there may be more.
-const DESTINATIONS_LISTED: usize = 4;
 
 /// The labels of a host.
 pub type Labels = BTreeMap<String, String>;
@@ -34,6 +32,7 @@ pub fn matches(matching: &Match, alert: &HostAlertSpec, labels: &Labels) -> bool
         && by_class(&matching.classifications, alert)
         && alert.severity >= Severity::from(matching.min_severity)
         && (matching.actions.is_empty() || matching.actions.iter().any(|action| alert.action.as_deref() == Some(action.as_str())))
+        && (matching.tags.is_empty() || matching.tags.iter().any(|tag| alert.tags.contains(tag)))
         && by_source(&matching.source_cidrs, alert)
         && by_destinations(&matching.destination_cidrs, alert)
         && selects(&matching.host_selector, labels)
@@ -104,7 +103,7 @@ fn by_source(ranges: &[String], alert: &HostAlertSpec) -> bool {
 
 fn by_destinations(ranges: &[String], alert: &HostAlertSpec) -> bool {
     let all = &alert.destinations;
-    let complete = !all.is_empty() && all.len() < DESTINATIONS_LISTED;
+    let complete = !all.is_empty() && !alert.more_destinations;
     ranges.is_empty() || (complete && all.iter().all(|destination| lies_in(ranges, &destination.ip)))
 }
 

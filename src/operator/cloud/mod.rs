@@ -6,6 +6,7 @@ mod budget;
 mod observe;
 mod past;
 mod report;
+mod retention;
 mod sentinels;
 
 use std::sync::Arc;
@@ -52,5 +53,6 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<OpenStackCloud>>, con
     let next = identity::conditions(&grounds, cloud, report::status(cloud, &seen, now), now);
     report::write(&context, cloud, seen.problem.is_some() || grounds.outdated().is_some(), next.clone()).await?;
     identity::tell(&context, cloud, &next).await;
+    retention::sweep(&context, cloud, now).await?;
     Ok(seen.next_look())
 }
