@@ -23,6 +23,8 @@ pub struct Write<'a> {
     pub resource: &'a str,
     /// `create`, `update`, `patch` or `delete`.
     pub verb: &'static str,
+    /// The object's name; nothing where one is made.
+    pub name: &'a str,
     /// The HTTP status of the answer, if there was one.
     pub status: Option<u16>,
 }
@@ -31,6 +33,7 @@ pub struct Write<'a> {
 #[derive(Clone)]
 pub struct Oversight {
     window: Window,
+    about_to: Arc<dyn Fn(&Write<'_>) + Send + Sync>,
     told: Arc<dyn Fn(&Write<'_>) + Send + Sync>,
 }
 
@@ -41,9 +44,9 @@ impl fmt::Debug for Oversight {
 }
 
 impl Oversight {
-    /// Writes go out only while the window is open.
-    pub fn new(window: Window, told: impl Fn(&Write<'_>) + Send + Sync + 'static) -> Self {
-        Self { window, told: Arc::new(told) }
+    /// Writes go out only while the window is open. `about_to` is called before each, `told` after each and before anything is done with its answer.
+    pub fn new(window: Window, about_to: impl Fn(&Write<'_>) + Send + Sync + 'static, told: impl Fn(&Write<'_>) + Send + Sync + 'static) -> Self {
+        Self { window, about_to: Arc::new(about_to), told: Arc::new(told) }
     }
 }
 
@@ -82,20 +85,21 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let write = verb(request.method()).map(|verb| (verb, resource(request.uri())));
-        let Some((verb, resource)) = write else {
+        let write = verb(request.method()).map(|verb| (verb, target(request.uri())));
+        let Some((verb, (resource, name))) = write else {
             let answer = self.inner.call(request);
             return Box::pin(async move { answer.await.map_err(Into::into) });
         };
-        let Oversight { window, told } = self.oversight.clone();
+        let Oversight { window, about_to, told } = self.oversight.clone();
         if window.left() <= MARGIN {
             return Box::pin(async { Err(NotLeading.into()) });
         }
+        about_to(&Write { resource: &resource, verb, name: &name, status: None });
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = window.within(MARGIN, answer).await;
             let status = answer.as_ref().ok().and_then(|answer| answer.as_ref().ok()).map(|answer| answer.status().as_u16());
-            told(&Write { resource: &resource, verb, status });
+            told(&Write { resource: &resource, verb, name: &name, status });
             answer.map_err(|_| NotLeading)?.map_err(Into::into)
         })
     }
@@ -111,17 +115,15 @@ fn verb(method: &Method) -> Option<&'static str> {
     }
 }
 
-/// The plural of the kind that a path is about: `/apis/GROUP/VERSION/[namespaces/NAMESPACE/]RESOURCE[/NAME[/SUBRESOURCE]]`, without a group `/api/VERSION/...`.
-fn resource(uri: &Uri) -> String {
+/// What a path is about, and its name: `/apis/GROUP/VERSION/[namespaces/NAMESPACE/]RESOURCE[/NAME[/SUBRESOURCE]]`, without a group `/api/VERSION/...`.
+fn target(uri: &Uri) -> (String, String) {
     let parts: Vec<&str> = uri.path().split('/').filter(|part| !part.is_empty()).collect();
     let prefix = if parts.first() == Some(&"apis") { 3 } else { 2 };
     let namespaced = parts.get(prefix) == Some(&"namespaces") && parts.len() > prefix + 2;
-    let mut rest = parts.iter().skip(if namespaced { prefix + 2 } else { prefix });
-    let resource = rest.next().copied().unwrap_or_default();
-    match rest.nth(1) {
-        Some(subresource) => format!("{resource}/{subresource}"),
-        None => resource.to_owned(),
-    }
+    let mut rest = parts.iter().skip(if namespaced { prefix + 2 } else { prefix }).copied();
+    let (resource, name, subresource) = (rest.next().unwrap_or_default(), rest.next().unwrap_or_default(), rest.next());
+    let resource = subresource.map_or_else(|| resource.to_owned(), |subresource| format!("{resource}/{subresource}"));
+    (resource, name.to_owned())
 }
 
 #[cfg(test)]
@@ -135,15 +137,15 @@ mod tests {
     use crate::clock::Clock;
 
     #[test]
-    fn the_kind_is_read_from_the_path() {
-        for (path, kind) in [
-            ("/apis/sidestep.dev/v1alpha1/migrationruns?fieldManager=x", "migrationruns"),
-            ("/apis/sidestep.dev/v1alpha1/migrationruns/a/status", "migrationruns/status"),
-            ("/apis/events.k8s.io/v1/namespaces/default/events", "events"),
-            ("/api/v1/namespaces/n/secrets/s", "secrets"),
-            ("/api/v1/namespaces/n", "namespaces"),
+    fn kind_and_name_are_read_from_the_path() {
+        for (path, kind, name) in [
+            ("/apis/sidestep.dev/v1alpha1/migrationruns?fieldManager=x", "migrationruns", ""),
+            ("/apis/sidestep.dev/v1alpha1/migrationruns/a/status", "migrationruns/status", "a"),
+            ("/apis/events.k8s.io/v1/namespaces/default/events", "events", ""),
+            ("/api/v1/namespaces/n/secrets/s", "secrets", "s"),
+            ("/api/v1/namespaces/n", "namespaces", "n"),
         ] {
-            assert_eq!(resource(&path.parse().unwrap()), kind, "{path}");
+            assert_eq!(target(&path.parse().unwrap()), (kind.to_owned(), name.to_owned()), "{path}");
         }
     }
 
@@ -153,7 +155,12 @@ mod tests {
         let window = Window::shut(clock.clone());
         let (sent, told) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(Vec::new())));
         let (count, list) = (Arc::clone(&sent), Arc::clone(&told));
-        let oversight = Oversight::new(window.clone(), move |write| list.lock().unwrap().push(format!("{write:?}")));
+        let before = Arc::clone(&told);
+        let oversight = Oversight::new(
+            window.clone(),
+            move |write| before.lock().unwrap().push(format!("about to {} {}", write.verb, write.name)),
+            move |write| list.lock().unwrap().push(format!("{} {}: {:?}", write.verb, write.resource, write.status)),
+        );
         let mut service = oversight.layer(service_fn(move |_: Request<()>| {
             *count.lock().unwrap() += 1;
             async { Ok::<_, BoxError>(Response::new(())) }
@@ -166,6 +173,6 @@ mod tests {
         window.open(clock.moment(), Duration::from_secs(15));
         ask("PATCH").await.unwrap();
         assert_eq!(*sent.lock().unwrap(), 2);
-        assert_eq!(*told.lock().unwrap(), [r#"Write { resource: "things/status", verb: "patch", status: Some(200) }"#]);
+        assert_eq!(*told.lock().unwrap(), ["about to patch a", "patch things/status: Some(200)"]);
     }
 }

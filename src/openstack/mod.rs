@@ -33,7 +33,7 @@ pub use error::{ConnectError, Fault, FaultKind, PostOutcome};
 pub use inventory::{Addresses, Freshness, Inventory, PollError, Poller, Progress, Rooms, Services, Settings};
 pub use microversion::Microversion;
 pub use nova::{CloudControl, MigrationFilter};
-pub use oversight::{Exchange, Oversight};
+pub use oversight::{Exchange, NovaWrite, Oversight};
 pub use rooms::Topology;
 
 #[cfg(test)]

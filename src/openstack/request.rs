@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::clouds_yaml::{CloudConfig, Trust};
 use super::error::{ConnectError, Fault, FaultKind};
-use super::oversight::{MARGIN, Oversight};
+use super::oversight::{MARGIN, NovaWrite, Oversight};
 use crate::clock::Clock;
 
 /// The service that gives tokens: asking it changes nothing in the cloud.
@@ -77,18 +77,24 @@ impl Http {
     /// Sends it once, and checks the status. A write goes out only while the window is open, and is given up before it shuts.
     pub(super) async fn exchange(&self, request: Request<'_>) -> Result<Answer, Fault> {
         let (service, method, operation) = (request.service, request.method.clone(), request.operation);
+        let is_write = method != Method::GET && service != KEYSTONE;
+        let write = is_write.then(|| NovaWrite::of(&method, request.url.path(), request.body));
         let begun = self.clock.monotonic();
-        let answer = if method == Method::GET || service == KEYSTONE { self.send(request).await } else { self.write(operation, self.send(request)).await };
+        let answer = match &write {
+            None => self.send(request).await,
+            Some(write) => self.write(operation, write, self.send(request)).await,
+        };
         let took = self.clock.monotonic().saturating_sub(begun);
-        self.oversight.tell(service, &method, answer.as_ref().map(|answer| answer.status.as_u16()), took);
+        self.oversight.tell(service, &method, write.as_ref(), answer.as_ref().map(|answer| answer.status.as_u16()), took);
         answer
     }
 
-    async fn write(&self, operation: &str, send: impl Future<Output = Result<Answer, Fault>>) -> Result<Answer, Fault> {
+    async fn write(&self, operation: &str, write: &NovaWrite, send: impl Future<Output = Result<Answer, Fault>>) -> Result<Answer, Fault> {
         let window = self.oversight.window();
         if window.left() <= MARGIN {
             return Err(Fault::of(operation, FaultKind::NotAllowed).build());
         }
+        self.oversight.about_to(write);
         window.within(MARGIN, send).await.unwrap_or_else(|_| Err(Fault::of(operation, FaultKind::Timeout).build()))
     }
 

@@ -63,7 +63,7 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "DURATION", default_value = "24h")]
     pub(super) forget_after: Period,
     /// End at once, as a crash would, at this point. For tests of recovery.
-    #[arg(long, value_enum, hide = true)]
+    #[arg(long, hide = true)]
     pub(super) crash_at: Option<super::crash::Point>,
 }
 

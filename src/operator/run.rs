@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::args::RunArguments;
 use super::context::{Base, Context, Stores, Wakes};
-use super::crash::Crash;
+use super::crash::{Crash, Side};
 use super::failure::Failure;
 use super::feeds::{Feed, Readiness};
 use super::leader::{Election, Leadership};
@@ -26,7 +26,7 @@ use crate::api::alert::Decision;
 use crate::api::{HostAlert, HostQuarantine, HostReport, MigrationRun, OpenStackCloud, QuarantinePolicy};
 use crate::clock::{Clock, Window};
 use crate::kubernetes::client;
-use crate::kubernetes::writes::Oversight;
+use crate::kubernetes::writes::{Oversight, Write};
 use crate::telemetry::admin::Admin;
 use crate::telemetry::health::{Health, Part, Pulse};
 use crate::telemetry::metrics::{Catalogue, OperatorMetrics, Value};
@@ -68,13 +68,10 @@ async fn operate(arguments: &RunArguments) -> anyhow::Result<()> {
         silent_after: arguments.silent_after.get(),
         forget_after: arguments.forget_after.get(),
     };
+    let crash = Crash::at(arguments.crash_at.clone());
     while !stop.is_cancelled() {
         let leadership = Leadership::new(Window::shut(clock.clone()));
-        let (window, counted) = (leadership.window.clone(), metrics.clone());
-        let oversight = Oversight::new(window, move |write| {
-            let status = write.status.map_or(Value::from("none"), |status| status.to_string().into());
-            counted.kubernetes_writes.one([write.resource.to_owned().into(), write.verb.into(), status]);
-        });
+        let oversight = oversight(leadership.window.clone(), &metrics, &crash);
         let base = Base {
             client: client::under(config.clone(), &oversight)?,
             clock: clock.clone(),
@@ -82,12 +79,27 @@ async fn operate(arguments: &RunArguments) -> anyhow::Result<()> {
             health: health.clone(),
             leadership,
             node: arguments.node.clone(),
-            crash: Crash::at(arguments.crash_at),
+            crash: crash.clone(),
         };
         serve(base, &election, &listening, &current, &stop).await;
     }
     tracing::info!("The operator has ended; moves under way in Nova go on and are followed after the next start.");
     Ok(())
+}
+
+/// Writes to Kubernetes go out only while the Lease has time left; every one is counted.
+fn oversight(window: Window, metrics: &OperatorMetrics, crash: &Crash) -> Oversight {
+    let (counted, before, after) = (metrics.clone(), crash.clone(), crash.clone());
+    let word = |write: &Write<'_>| format!("{}-{}", write.verb, write.resource);
+    Oversight::new(
+        window,
+        move |write| before.here(Side::Before, &word(write), write.name),
+        move |write| {
+            let status = write.status.map_or(Value::from("none"), |status| status.to_string().into());
+            counted.kubernetes_writes.one([write.resource.to_owned().into(), write.verb.into(), status]);
+            after.here(Side::After, &word(write), write.name);
+        },
+    )
 }
 
 /// A name that no other process has.

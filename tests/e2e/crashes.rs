@@ -40,7 +40,7 @@ async fn without_sentinels() -> (World, Vec<Uuid>) {
 #[tokio::test]
 async fn what_left_no_trace_is_asked_for_again() {
     let mut setup = Setup::simulated(vec![active("a", "cmp-1")]).await.without_sentinels();
-    setup.operator = vec!["--crash-at", "after-intent"];
+    setup.operator = vec!["--crash-at", "before-live-migrate"];
     let mut world = World::start(setup).await;
     world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
     world.wait_for_end_of_operator().await;
@@ -67,7 +67,7 @@ async fn what_left_no_trace_is_asked_for_again() {
 async fn a_crash_after_the_request_and_before_its_answer_is_stored_asks_for_nothing_twice() {
     // One server: another's intent that was just written would have to wait a minute, as the story of requests without a trace shows.
     let mut setup = Setup::simulated(vec![active("a", "cmp-1")]).await.without_sentinels();
-    setup.operator = vec!["--crash-at", "after-post"];
+    setup.operator = vec!["--crash-at", "after-live-migrate"];
     let mut world = World::start(setup).await;
     let servers = world.simulator().servers_on("cmp-1");
     world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;

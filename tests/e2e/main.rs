@@ -10,6 +10,7 @@ mod ctl;
 mod drain;
 mod heartbeat;
 mod identity;
+mod killpoints;
 mod kinds;
 mod leadership;
 mod mistakes;

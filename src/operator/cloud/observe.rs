@@ -16,6 +16,7 @@ use crate::api::condition::RUNS_ON_SUSPECT;
 use crate::kubernetes::guard;
 use crate::openstack::{self, Cloud, FaultKind, Freshness, Inventory, Oversight, clouds_yaml};
 use crate::operator::context::{Context, LiveCloud, Unusable};
+use crate::operator::crash::Side;
 use crate::operator::failure::chain;
 use crate::operator::reports::Fleet;
 use crate::telemetry::health::Part;
@@ -206,12 +207,19 @@ async fn connect(context: &Arc<Context>, cloud: &OpenStackCloud, document: &[u8]
 
 /// Writes to the cloud go out only while the Lease has time left; every exchange is counted.
 fn oversight(context: &Context) -> Oversight {
-    let metrics = context.metrics.clone();
-    Oversight::new(context.leadership.window.clone(), move |exchange| {
-        let status = exchange.status.map_or_else(Value::from, |status| Value::from(status.to_string()));
-        metrics.openstack_requests.one([exchange.service.into(), exchange.method.to_string().into(), status]);
-        metrics.openstack_seconds.observe(exchange.took.as_secs_f64());
-    })
+    let (metrics, before, after) = (context.metrics.clone(), context.crash.clone(), context.crash.clone());
+    Oversight::new(
+        context.leadership.window.clone(),
+        move |write| before.here(Side::Before, &write.name, &write.path),
+        move |exchange| {
+            let status = exchange.status.map_or_else(Value::from, |status| Value::from(status.to_string()));
+            metrics.openstack_requests.one([exchange.service.into(), exchange.method.to_string().into(), status]);
+            metrics.openstack_seconds.observe(exchange.took.as_secs_f64());
+            if let Some(write) = exchange.write {
+                after.here(Side::After, &write.name, &write.path);
+            }
+        },
+    )
 }
 
 /// Polls, and wakes the controllers after each look.

@@ -18,7 +18,6 @@ use crate::migration::{Brake, open_attempt};
 use crate::openstack::{CloudControl, Fault, FaultKind, PostOutcome};
 use crate::operator::cloud;
 use crate::operator::context::Context;
-use crate::operator::crash::Point;
 use crate::operator::failure::{Failure, chain};
 use crate::operator::places::is_by_hand;
 use crate::quarantine::{Permission, permission};
@@ -46,13 +45,11 @@ pub(super) async fn ask(context: &Context, run: &MigrationRun, seen: &Seen, inte
             return Err(error.into());
         }
     };
-    context.crash.here(Point::AfterIntent);
     let destination = attempt.destination.clone().map(HostName);
     let outcome = match attempt.kind {
         MoveKind::Live => control.live_migrate(seen.run.server, destination.as_ref()).await,
         MoveKind::Cold => control.cold_migrate(seen.run.server, destination.as_ref()).await,
     };
-    context.crash.here(Point::AfterPost);
     let answered = answer(context, &name, intent.clone(), outcome);
     if open_attempt(&answered).is_none() {
         context.give_back(&name);
@@ -66,9 +63,7 @@ pub(super) async fn ask(context: &Context, run: &MigrationRun, seen: &Seen, inte
 pub(super) async fn abort(context: &Context, run: &MigrationRun, seen: &Seen, intent: &MigrationRunStatus, migration: i64) -> Result<Action, Failure> {
     let Some(control) = control(run, seen) else { return Ok(Action::requeue(SOON)) };
     report::write(context, run, intent).await?;
-    context.crash.here(Point::AfterAbortIntent);
     let outcome = control.abort_migration(seen.run.server, migration).await;
-    context.crash.here(Point::AfterAbort);
     let name = run.name_any();
     match outcome {
         PostOutcome::Accepted { .. } => tracing::info!(run = name, migration, "Nova accepted the abort of a migration."),
@@ -84,9 +79,7 @@ pub(super) async fn abort(context: &Context, run: &MigrationRun, seen: &Seen, in
 pub(super) async fn confirm(context: &Context, run: &MigrationRun, seen: &Seen, intent: &MigrationRunStatus) -> Result<Action, Failure> {
     let Some(control) = control(run, seen) else { return Ok(Action::requeue(SOON)) };
     report::write(context, run, intent).await?;
-    context.crash.here(Point::AfterConfirmIntent);
     let outcome = control.confirm_resize(seen.run.server).await;
-    context.crash.here(Point::AfterConfirm);
     let name = run.name_any();
     match outcome {
         PostOutcome::Accepted { .. } => tracing::info!(run = name, "Nova accepted the confirmation of a cold migration."),

@@ -15,7 +15,7 @@ async fn an_operator_that_is_killed_anywhere_asks_once_per_attempt_and_its_drain
     let lost = nova.boot("cmp-1", "tiny", "active", 1).await[0];
     let followed = nova.boot("cmp-2", "tiny", "active", 1).await[0];
     let mut setup = setup(nova).without_sentinels();
-    setup.operator = vec!["--crash-at", "after-intent"];
+    setup.operator = vec!["--crash-at", "before-live-migrate"];
     let mut world = World::start(setup).await;
 
     // After the intent, before the request.
@@ -27,7 +27,7 @@ async fn an_operator_that_is_killed_anywhere_asks_once_per_attempt_and_its_drain
 
     // After the request, before its answer is stored.
     world.nova().steer(&followed.to_string(), &json!({"hold": true}));
-    world.start_operator(&["--crash-at", "after-post"]);
+    world.start_operator(&["--crash-at", "after-live-migrate"]);
     quarantine(&world, "second", "cmp-2", json!({})).await;
     world.wait_for_end_of_operator().await;
     let run = run_when(&world, followed, "stands", |_| true).await;

@@ -431,6 +431,11 @@ impl World {
         self.operator.as_mut().unwrap().kill();
     }
 
+    /// Whether the operator has ended by itself.
+    pub(crate) fn operator_has_ended(&mut self) -> bool {
+        self.operator.as_mut().unwrap().ended().is_some()
+    }
+
     /// Waits until the operator has ended by itself.
     pub(crate) async fn wait_for_end_of_operator(&mut self) {
         let operator = self.operator.as_mut().unwrap();
