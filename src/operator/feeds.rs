@@ -140,7 +140,83 @@ impl Backoff for Pauses {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use http::{Request, Response};
+    use kube::Client;
+    use kube::client::Body;
+    use kube::core::DeserializeGuard;
+    use serde_json::{Value, json};
+    use tower::{BoxError, service_fn};
+
     use super::*;
+    use crate::api::HostAlert;
+    use crate::clock::Clock;
+
+    /// An API server that gives these answers, one after the other, and then none.
+    fn server(answers: Vec<Value>) -> Client {
+        let answers = Mutex::new(answers.into_iter());
+        let service = service_fn(move |_: Request<Body>| {
+            let answer = answers.lock().unwrap().next();
+            async move {
+                match answer {
+                    Some(answer) => Ok::<_, BoxError>(Response::new(Body::from((answer.to_string() + "\n").into_bytes()))),
+                    None => std::future::pending().await,
+                }
+            }
+        });
+        Client::new(service, "default")
+    }
+
+    fn alert(name: &str) -> Value {
+        let spec = json!({
+            "node": "n", "series": "s", "seq": 1, "engine": "suricata", "ruleID": "1:1", "severity": "High", "subject": "-", "flow": "Established",
+            "firstSeen": "2026-11-25T10:00:00.000001Z", "lastSeen": "2026-11-25T10:00:00.000001Z", "count": 1
+        });
+        json!({"apiVersion": "sidestep.dev/v1alpha1", "kind": "HostAlert", "metadata": {"name": name, "resourceVersion": "5", "uid": name}, "spec": spec})
+    }
+
+    fn list(names: &[&str]) -> Value {
+        let items: Vec<Value> = names.iter().map(|name| alert(name)).collect();
+        json!({"apiVersion": "sidestep.dev/v1alpha1", "kind": "HostAlertList", "metadata": {"resourceVersion": "4"}, "items": items})
+    }
+
+    fn error(code: u16, reason: &str) -> Value {
+        let message = "storage is (re)initializing";
+        json!({"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason, "code": code}})
+    }
+
+    fn added(name: &str) -> Value {
+        json!({"type": "ADDED", "object": alert(name)})
+    }
+
+    /// Follows these answers until three objects were shown.
+    async fn three_are_shown(answers: Vec<Value>) {
+        let feed: Feed<DeserializeGuard<HostAlert>> = Feed::new(Api::all(server(answers)));
+        let (store, health) = (feed.store(), Health::new(Clock::system()));
+        let readiness = Readiness::of(1, health.clone());
+        let shown = async {
+            readiness.wait().await;
+            while store.len() < 3 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            () = feed.run(readiness.clone(), |_| {}) => panic!("the watch ended"),
+            answer = tokio::time::timeout(Duration::from_secs(60), shown) => answer.expect("the third object"),
+        }
+        assert_eq!(health.parts()["watch HostAlert"], Part::Ready("watched".into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_begins_with_an_error_object_is_begun_again_and_nothing_is_lost() {
+        three_are_shown(vec![list(&["a"]), error(429, "TooManyRequests"), added("b"), added("c")]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_began_too_far_back_lists_anew() {
+        three_are_shown(vec![list(&["a"]), error(410, "Expired"), list(&["a", "b"]), added("c")]).await;
+    }
 
     #[test]
     fn a_watch_is_begun_again_for_ever_and_after_seconds_at_most() {

@@ -1,14 +1,15 @@
 //! Situations about Kubernetes itself.
 
+use std::fs;
 use std::process::Command;
 
 use serde_json::{Value, json};
 use sidestep::api::alert::Decision;
 use sidestep::api::quarantine::Phase;
 use sidestep::api::{HostAlert, HostQuarantine, MigrationRun, OpenStackCloud};
-use sidestep::simulator::Settings;
+use sidestep::simulator::{Settings, VmState};
 
-use crate::support::cloud::{Cloud, Simulated, active};
+use crate::support::cloud::{Cloud, Simulated, active, server};
 use crate::support::control_plane::{ControlPlane, NAMESPACE, SENTINELS, chart, helm, repository};
 use crate::support::process::{Finished, finish};
 use crate::support::world::{CLOUD, POLICY, Setup, World, condition_of, decision_of};
@@ -185,4 +186,37 @@ async fn a_narrower_schema_locks_stored_objects() {
     world.wait_for_phase("stored", Phase::Empty).await;
     world.delete::<HostQuarantine>("stored").await;
     world.wait_until_gone::<HostQuarantine>("stored").await;
+}
+
+/// How often the operator has written the status of this object, by the API server's audit log.
+fn status_writes(world: &World, resource: &str, name: &str) -> usize {
+    let log = fs::read_to_string(world.plane.audit_log()).unwrap();
+    let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let about =
+        |event: &Value| event["objectRef"]["resource"] == resource && event["objectRef"]["name"] == name && event["objectRef"]["subresource"] == "status";
+    events.filter(|event| event["verb"] == "patch" && about(event)).count()
+}
+
+#[tokio::test]
+async fn writes_although_nothing_changes() {
+    let servers = vec![server("a", "cmp-1", VmState::Suspended), server("b", "cmp-1", VmState::Suspended), active("c", "cmp-1")];
+    let mut setup = Setup::simulated(servers).await.without_sentinels();
+    setup.spec = json!({"inventory": {"idleInterval": "1s", "activeInterval": "200ms", "staleAfter": "30s"}});
+    let world = World::start(setup).await;
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    let blocked = world.wait_for_phase("hunch", Phase::Blocked).await;
+    let looks = || world.simulator().requests().iter().filter(|request| request.method == "GET" && request.path.contains("/os-services")).count();
+    let settle = looks() + 3;
+    world.until("what the last move changed was looked at", async || if looks() > settle { Ok(()) } else { Err(looks().to_string()) }).await;
+    let rest = async || {
+        let quarantine = world.get::<HostQuarantine>("hunch").await;
+        let cloud = world.get::<OpenStackCloud>(CLOUD).await;
+        (quarantine.status, cloud.status, status_writes(&world, "hostquarantines", "hunch"), status_writes(&world, "openstackclouds", CLOUD))
+    };
+    let before = rest().await;
+    assert_eq!(before.0.as_ref().unwrap().phase, blocked.status.unwrap().phase);
+    let later = looks() + 20;
+    world.until("the cloud was looked at 20 more times", async || if looks() > later { Ok(()) } else { Err(looks().to_string()) }).await;
+    // Not one more write, and no transition time has moved.
+    assert_eq!(rest().await, before);
 }

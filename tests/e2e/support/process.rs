@@ -79,10 +79,18 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts a program that writes what it prints to the end of the file `log`.
+    /// Starts a program that writes what it prints to the end of the file `log`. The kernel kills it when the thread that started it ends in whatever way, also when the whole test is killed.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Self {
         let file = File::options().create(true).append(true).open(log).unwrap();
-        let child = spawn(command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file));
+        let mut bound = Command::new("setpriv");
+        bound.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => bound.env(name, value),
+                None => bound.env_remove(name),
+            };
+        }
+        let child = spawn(bound.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file));
         Self { child, log: log.to_owned() }
     }
 
@@ -184,6 +192,17 @@ mod tests {
         assert!(process.exists());
         drop(program);
         assert!(!process.exists());
+    }
+
+    #[tokio::test]
+    async fn a_program_ends_with_the_thread_that_started_it_however_that_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        // As a test that is killed, it does not get to drop the program.
+        let started = thread::spawn(move || std::mem::ManuallyDrop::new(Program::start(Command::new("sleep").arg("600"), &log)).child.id()).join().unwrap();
+        let state = || fs::read_to_string(format!("/proc/{started}/stat")).unwrap_or_default();
+        // Nobody has waited for it: what is left is a zombie.
+        wait_until("it has ended", Duration::from_secs(10), async || (!state().contains("(sleep)") || state().contains(" Z ")).then_some(())).await;
     }
 
     #[tokio::test]
