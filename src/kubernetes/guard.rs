@@ -31,6 +31,15 @@ where
     store.state().iter().filter_map(|object| object.0.as_ref().ok()).filter_map(&mut select).collect()
 }
 
+/// Whether an object of a store that parses is such a one; none is copied.
+pub fn any<K>(store: &Store<Guarded<K>>, test: impl Fn(&K) -> bool) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + Debug,
+    <Guarded<K> as Resource>::DynamicType: Eq + Hash + Clone + Default,
+{
+    store.state().iter().filter_map(|object| object.0.as_ref().ok()).any(test)
+}
+
 /// What `read` makes of one object of a store, if it is there and parses.
 pub fn read<K, T>(store: &Store<Guarded<K>>, name: &str, read: impl FnOnce(&K) -> T) -> Option<T>
 where

@@ -209,15 +209,13 @@ impl Context {
             return;
         }
         grounds.log();
-        for cloud in guard::all(&self.stores.clouds) {
-            let _ = self.wakes.clouds.send(ObjectRef::new(&cloud.name_any()));
+        self.wake_clouds();
+        for alert in guard::select(&self.stores.alerts, |alert| Some(alert.name_any())) {
+            let _ = self.wakes.alerts.send(ObjectRef::new(&alert));
         }
-        for alert in guard::all(&self.stores.alerts) {
-            let _ = self.wakes.alerts.send(ObjectRef::new(&alert.name_any()));
-        }
-        for quarantine in guard::all(&self.stores.quarantines) {
-            self.wake_from_rest(&quarantine.name_any());
-            let _ = self.wakes.quarantines.send(ObjectRef::new(&quarantine.name_any()));
+        for quarantine in guard::select(&self.stores.quarantines, |quarantine| Some(quarantine.name_any())) {
+            self.wake_from_rest(&quarantine);
+            let _ = self.wakes.quarantines.send(ObjectRef::new(&quarantine));
         }
     }
 
@@ -231,7 +229,7 @@ impl Context {
         if self.cloud_spec(name).is_some() {
             return Unusable { reason: "Connecting".into(), message: format!("OpenStackCloud {name} is being connected") };
         }
-        let mut names: Vec<String> = guard::all(&self.stores.clouds).iter().map(|cloud| cloud.name_any()).collect();
+        let mut names: Vec<String> = guard::select(&self.stores.clouds, |cloud| Some(cloud.name_any()));
         names.sort();
         let there = if names.is_empty() { "there is none".to_owned() } else { format!("there are: {}", names.join(", ")) };
         Unusable { reason: "CloudNotFound".into(), message: format!("there is no OpenStackCloud {name}; {there}. Create it, or correct spec.cloud") }
@@ -363,7 +361,12 @@ impl Context {
 
     /// The runs of the quarantine with this UID.
     pub(super) fn runs_of(&self, quarantine_uid: &str) -> Vec<MigrationRun> {
-        guard::all(&self.stores.runs).into_iter().filter(|run| owner_uid(run) == Some(quarantine_uid)).collect()
+        guard::select(&self.stores.runs, |run| (owner_uid(run) == Some(quarantine_uid)).then(|| run.clone()))
+    }
+
+    /// The names of the runs of the quarantine with this UID.
+    pub(super) fn names_of_runs(&self, quarantine_uid: &str) -> Vec<String> {
+        guard::select(&self.stores.runs, |run| (owner_uid(run) == Some(quarantine_uid)).then(|| run.name_any()))
     }
 
     pub(super) fn api<K>(&self) -> Api<K>
@@ -395,22 +398,22 @@ impl Context {
         // A receiver is gone only when the operator ends.
         let _ = self.wakes.clouds.send(ObjectRef::new(name));
         let live = self.cloud(name).ok();
-        for quarantine in guard::all(&self.stores.quarantines).iter().filter(|quarantine| quarantine.spec.cloud == name) {
-            let host = HostName(quarantine.spec.host.clone());
-            let watched = live.as_ref().is_some_and(|live| live.inventory.host(&host).is_some() || live.inventory.host_error(&host).is_some());
-            // The others look by themselves at the idle interval.
-            if watched || waits_for_the_cloud(quarantine) {
-                self.wake_from_rest(&quarantine.name_any());
-                let _ = self.wakes.quarantines.send(ObjectRef::new(&quarantine.name_any()));
-            }
+        let watched = |host: HostName| live.as_ref().is_some_and(|live| live.inventory.host(&host).is_some() || live.inventory.host_error(&host).is_some());
+        // The others look by themselves at the idle interval.
+        let due = |quarantine: &HostQuarantine| {
+            quarantine.spec.cloud == name && (watched(HostName(quarantine.spec.host.clone())) || waits_for_the_cloud(quarantine))
+        };
+        for quarantine in guard::select(&self.stores.quarantines, |quarantine| due(quarantine).then(|| quarantine.name_any())) {
+            self.wake_from_rest(&quarantine);
+            let _ = self.wakes.quarantines.send(ObjectRef::new(&quarantine));
         }
         // What the view of the cloud or its budget stood against may be decided otherwise now.
-        let open = |alert: &&HostAlert| {
+        let open = |alert: &HostAlert| {
             let decision = alert.status.as_ref().and_then(|status| status.decision);
             matches!(decision, None | Some(Decision::Unmapped | Decision::Stale | Decision::OverBudget))
         };
-        for alert in guard::all(&self.stores.alerts).iter().filter(open) {
-            let _ = self.wakes.alerts.send(ObjectRef::new(&alert.name_any()));
+        for alert in guard::select(&self.stores.alerts, |alert| open(alert).then(|| alert.name_any())) {
+            let _ = self.wakes.alerts.send(ObjectRef::new(&alert));
         }
         // A run that stands further back in the queue of its source is woken when it is among the next.
         for run in self.stores.runs.state().iter().filter_map(|object| object.0.as_ref().ok()).filter(|run| run.spec.cloud == name && !is_finished(run)) {
@@ -440,7 +443,7 @@ impl Context {
                 && other(quarantine.metadata.name.as_ref())
                 && is_true(conditions, Kind::Reconciling)
         };
-        if !guard::all(&self.stores.runs).iter().any(open_run) && !guard::all(&self.stores.quarantines).iter().any(at_work) {
+        if !guard::any(&self.stores.runs, open_run) && !guard::any(&self.stores.quarantines, at_work) {
             live.inventory.unwatch_host(host);
         }
     }

@@ -424,7 +424,7 @@ fn run_triggers(feeds: &Feeds, context: &Arc<Context>) -> Controller<Guarded<Mig
     let context = Arc::clone(context);
     controller(&feeds.runs).watches_shared_stream(feeds.quarantines.changes(), move |quarantine: Arc<Guarded<HostQuarantine>>| {
         let uid = kube::Resource::meta(&*quarantine).uid.clone().unwrap_or_default();
-        context.runs_of(&uid).iter().map(|run| ObjectRef::new(&run.name_any())).collect::<Vec<_>>()
+        context.names_of_runs(&uid).iter().map(|run| ObjectRef::new(run)).collect::<Vec<_>>()
     })
 }
 

@@ -135,6 +135,8 @@ async fn undisturbed(world: &mut World) -> (Scene, Vec<Write>, Vec<Write>) {
     world.wait_for_phase(&scene.quarantine, Phase::Released).await;
     let release = writes_about(&scene, &world.printed("operator"), before);
     world.kill_operator();
+    // No destination for what follows.
+    world.simulator().disable(&scene.host, "done").await;
     (scene, drain, release)
 }
 
@@ -159,7 +161,7 @@ async fn verdict(world: &World, scene: &Scene) {
     let requests = simulator.writes();
     for (server, state) in scene.servers.iter().zip(SERVERS) {
         let host = simulator.host_of(*server).unwrap();
-        assert!(host.starts_with("spare-"), "{server} of {} is on {host}", scene.host);
+        assert_ne!(host, scene.host, "{server} has not left");
         let runs: Vec<_> = world.runs_of(&scene.quarantine).await.into_iter().filter(|run| run.spec.server == server.to_string()).collect();
         let [run] = runs.as_slice() else { panic!("{} runs of {server}", runs.len()) };
         let outcomes: Vec<_> = run.status.as_ref().unwrap().attempts.iter().map(|attempt| attempt.outcome).collect();
@@ -224,7 +226,7 @@ async fn kill_9_before_and_after_every_write_of_a_drain_and_a_release_loses_noth
     for scene in scenes.iter().skip(1) {
         world.release(&scene.quarantine).await;
     }
-    for scene in &scenes {
+    for scene in scenes.iter().skip(1) {
         world.wait_for_phase(&scene.quarantine, Phase::Released).await;
         assert!(world.simulator().service(&scene.host).0, "{} is out of service", scene.host);
     }

@@ -222,9 +222,11 @@ fn gates(context: &Context, quarantine: &HostQuarantine) -> Result<(), Refusal> 
 /// Where the host carries the mark of an earlier object that still exists: the reason that that object remembered.
 fn earlier_reason(context: &Context, uid: &str, host: &HostName, view: &HostView) -> Option<String> {
     let mark = view.service().and_then(Mark::on).filter(|mark| mark.uid != uid)?;
-    let earlier =
-        guard::all(&context.stores.quarantines).into_iter().find(|other| other.spec.host == host.0 && other.metadata.uid.as_deref() == Some(&mark.uid))?;
-    earlier.status?.host?.disabled_reason_before
+    let earlier = guard::select(&context.stores.quarantines, |other| {
+        let marked = other.spec.host == host.0 && other.metadata.uid.as_deref() == Some(&mark.uid);
+        marked.then(|| other.status.as_ref()?.host.as_ref()?.disabled_reason_before.clone())
+    });
+    earlier.into_iter().next().flatten()
 }
 
 /// Whether every gate let the object through.
