@@ -110,22 +110,22 @@ async fn twelve_servers_leave_but_for_the_one_that_nova_refuses_and_without_it_t
 }
 
 #[tokio::test]
-async fn a_shut_off_server_blocks_the_drain_and_release_gives_the_host_back() {
+async fn a_suspended_server_blocks_the_drain_and_release_gives_the_host_back() {
     let nova = Nova::take().await;
-    let server = nova.boot(SOURCE, "tiny", "shutoff", 1).await[0];
+    let server = nova.boot(SOURCE, "tiny", "suspended", 1).await[0];
     let world = World::start(setup(nova).sentinel_on(SOURCE)).await;
     let suricata = Suricata::start(&world.eve(SOURCE));
     suricata.attack();
     let name = world.wait_for_quarantine_of(SOURCE, "", |_| true).await.name_any();
     let quarantine = ends(&world, &name, Phase::Blocked).await;
-    figures("one shut-off server", &world, &quarantine);
+    figures("one suspended server", &world, &quarantine);
     let residents = quarantine.status.clone().unwrap().residents;
     let [resident] = residents.as_slice() else { panic!("not one resident: {residents:?}") };
     assert_eq!((&resident.server, resident.reason), (&server.to_string(), ResidentReason::StateNotMovable));
-    assert!(resident.message.contains("SHUTOFF"), "{}", resident.message);
+    assert!(resident.message.contains("SUSPENDED"), "{}", resident.message);
     assert_eq!(world.nova().service(SOURCE).await.status, ServiceStatus::Disabled);
     release(&world, &name, SOURCE).await;
-    assert_eq!(world.nova().guests()[&server], [(SOURCE.to_owned(), "shutdown".to_owned())]);
+    assert_eq!(world.nova().guests()[&server], [(SOURCE.to_owned(), "suspended".to_owned())]);
     assert!(world.nova().rows(server).await.is_empty());
 }
 
@@ -133,7 +133,7 @@ async fn a_shut_off_server_blocks_the_drain_and_release_gives_the_host_back() {
 async fn observe_writes_nothing_to_nova() {
     let nova = Nova::take().await;
     nova.boot(SOURCE, "tiny", "active", 2).await;
-    nova.boot(SOURCE, "tiny", "shutoff", 1).await;
+    nova.boot(SOURCE, "tiny", "suspended", 1).await;
     let mut setup = setup(nova).sentinel_on(SOURCE);
     setup.policy = json!({"mode": "Observe"});
     let world = World::start(setup).await;

@@ -22,7 +22,7 @@ use super::support::nova::Nova;
 use super::support::world::{CLOUD, Setup, World, phase_of, until};
 
 /// How long a drain may take on a busy machine, pauses between attempts included.
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(420);
 
 #[tokio::test]
 async fn the_contract_holds_on_a_real_nova() {
