@@ -400,9 +400,8 @@ impl Context {
         let live = self.cloud(name).ok();
         let watched = |host: HostName| live.as_ref().is_some_and(|live| live.inventory.host(&host).is_some() || live.inventory.host_error(&host).is_some());
         // The others look by themselves at the idle interval.
-        let due = |quarantine: &HostQuarantine| {
-            quarantine.spec.cloud == name && (watched(HostName(quarantine.spec.host.clone())) || waits_for_the_cloud(quarantine))
-        };
+        let due =
+            |quarantine: &HostQuarantine| quarantine.spec.cloud == name && (watched(HostName(quarantine.spec.host.clone())) || waits_for_the_cloud(quarantine));
         for quarantine in guard::select(&self.stores.quarantines, |quarantine| due(quarantine).then(|| quarantine.name_any())) {
             self.wake_from_rest(&quarantine);
             let _ = self.wakes.quarantines.send(ObjectRef::new(&quarantine));

@@ -21,6 +21,11 @@ fn alert(node: &str, slot: &str) -> String {
     sample.replace("compute-17-00", &format!("{node}-{slot}")).replace("compute-17", node)
 }
 
+/// A HostReport of a node, as its sentinel writes it.
+fn report(node: &str) -> String {
+    fs::read_to_string(repository("config/samples/hostreport.yaml")).unwrap().replace("compute-17", node)
+}
+
 fn lease(name: &str, namespace: &str) -> String {
     format!("apiVersion: coordination.k8s.io/v1\nkind: Lease\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec: {{holderIdentity: {name}}}\n")
 }
@@ -42,6 +47,7 @@ fn identity_a_sentinel_writes_the_alerts_and_the_lease_of_its_own_node() {
     for slot in ["00", "2f", "3e", "3f"] {
         applied(&sentinel, &alert("own-1", slot)).silent();
     }
+    applied(&sentinel, &report("own-1")).silent();
     applied(&sentinel, &lease("own-1", SENTINELS)).silent();
     // How far it has read stands beside the spec.
     let read = alert("own-1", "00").replace("seq: 4", "seq: 5").replace("spec:\n", "  annotations: {sidestep.dev/read-up-to: 'inode 7 offset 8'}\nspec:\n");
@@ -80,6 +86,10 @@ fn identity_a_sentinel_is_refused_whatever_is_not_its_own() {
     assert_refused(applied(&own, &finalizer), "a sentinel writes the spec, how far it has read, and nothing else");
     let label = alert("thief-1", "02").replace("spec:\n", "  labels: {a: b}\nspec:\n");
     assert_refused(applied(&own, &label), "a sentinel writes the spec, how far it has read, and nothing else");
+    // another report, and the own one about another node
+    applied(&other, &report("victim-1")).silent();
+    assert_refused(applied(&own, &report("victim-1")), "the object is about node victim-1");
+    assert_refused(own.run(&["patch", "hostreport", "victim-1", "--type=merge", "-p", r#"{"spec":{"version":"9"}}"#]), "the object is about node victim-1");
     // another Lease, and the own one elsewhere
     assert_refused(applied(&own, &lease("victim-1", SENTINELS)), "bear the name of its node, thief-1");
     assert_refused(applied(&own, &lease("thief-1", NAMESPACE)), "cannot");
@@ -175,8 +185,42 @@ fn verbs_an_editor_can_ask_and_stop_but_neither_enforce_nor_release() {
     // An object in mode Enforce that is already there: not widened, but labelled, and released by whoever may.
     assert_refused(editor.patches("hq/verbs-1", &json!({"deadline": "2h"})), "needs the verb approve");
     editor.run(&["label", "hq/verbs-1", "seen=yes"]).ok();
-    assert_refused(editor.patches("hq/verbs-1", &json!({"release": {"requested": true}})), "release needs the verb release");
-    admin.patches("hq/verbs-1", &json!({"release": {"requested": true}})).ok();
+    // What stops something needs no verb; what starts it again does.
+    editor.patches("hq/verbs-1", &json!({"suspend": true, "abort": "Queued"})).ok();
+    assert_refused(editor.patches("hq/verbs-1", &json!({"suspend": false})), "needs the verb approve");
+    let release = |who: &str| json!({"release": {"requested": true, "approvedBy": who}});
+    assert_refused(editor.patches("hq/verbs-1", &release("edda")), "release needs the verb release");
+    for nobody_or_another in ["", "edda"] {
+        assert_refused(admin.patches("hq/verbs-1", &release(nobody_or_another)), "must be the name of whoever releases: ada");
+    }
+    admin.patches("hq/verbs-1", &release("ada")).ok();
+}
+
+#[test]
+fn verbs_approval_is_an_act_of_the_person_that_it_names() {
+    let plane = ControlPlane::shared();
+    let editor = Person::with(&plane, "sidestep-editor", "edna");
+    let (admin, other) = (Person::with(&plane, "sidestep-admin", "arne"), Person::with(&plane, "sidestep-admin", "olga"));
+    let approval = |plan: &str, who: &str| json!({"approval": {"plan": plan.repeat(64), "approvedBy": who}});
+    editor.makes("asking", &json!({"cloud": "verbs", "host": "a", "mode": "Approve"})).ok();
+    assert_refused(editor.patches("hq/asking", &approval("a", "edna")), "approval needs the verb approve");
+    for nobody_or_another in ["", "edna"] {
+        assert_refused(admin.patches("hq/asking", &approval("a", nobody_or_another)), "must be the name of whoever approves: arne");
+    }
+    admin.patches("hq/asking", &approval("a", "arne")).ok();
+    // Nobody puts another plan under a name that stands there.
+    assert_refused(other.patches("hq/asking", &json!({"approval": {"plan": "b".repeat(64)}})), "must be the name of whoever approves: olga");
+    // What does without an approval, or puts a host back without a release, needs the same verbs.
+    for field in ["allowUnapproved", "allowLateArrivals"] {
+        assert_refused(editor.patches("hq/asking", &json!({field: true})), "needs the verb approve");
+        admin.patches("hq/asking", &json!({field: true})).ok();
+        editor.patches("hq/asking", &json!({field: false})).ok();
+    }
+    let maintenance = |policy: &str| json!({"cloud": "verbs", "host": "b", "scope": "Maintenance", "deletionPolicy": policy});
+    assert_refused(editor.makes("maintenance", &maintenance("Release")), "deletionPolicy Release needs the verb release");
+    editor.makes("maintenance", &maintenance("KeepCordoned")).ok();
+    assert_refused(editor.patches("hq/maintenance", &json!({"deletionPolicy": "Release"})), "deletionPolicy Release needs the verb release");
+    admin.patches("hq/maintenance", &json!({"deletionPolicy": "Release"})).ok();
 }
 
 #[test]

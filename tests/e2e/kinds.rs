@@ -305,6 +305,9 @@ async fn the_operator_may_do_what_it_does_and_nothing_else() {
         "hostquarantines/finalizers: update",
         "migrationruns: get list watch create patch delete",
         "migrationruns/status: patch",
+        "hostreports: get list watch delete",
+        "hostreports/status: patch",
+        "nodes: list",
         "customresourcedefinitions.apiextensions.k8s.io: get list watch",
         "validatingadmissionpolicies.admissionregistration.k8s.io: get list watch",
         "validatingadmissionpolicybindings.admissionregistration.k8s.io: get list watch",
@@ -320,7 +323,10 @@ async fn the_operator_may_do_what_it_does_and_nothing_else() {
 async fn a_sentinel_may_write_alerts_and_its_heartbeat_and_nothing_else() {
     let plane = ControlPlane::shared();
     let granted = granted(&plane.kubectl_as("sidestep-sentinel", Some("compute-17")).client().await).await;
-    assert_eq!(granted, ["hostalerts: get create patch", "leases.coordination.k8s.io in sidestep-system-sentinels: get create update patch"]);
+    assert_eq!(
+        granted,
+        ["hostalerts: get create patch", "hostreports: get create patch", "leases.coordination.k8s.io in sidestep-system-sentinels: get create update patch"]
+    );
 }
 
 #[test]

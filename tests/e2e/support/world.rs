@@ -263,12 +263,12 @@ impl World {
 
     /// Asks for release, which is carried out when the host is empty.
     pub(crate) async fn release(&self, name: &str) {
-        self.change::<HostQuarantine>(name, json!({"release": {"requested": true}})).await;
+        self.change::<HostQuarantine>(name, json!({"release": {"requested": true, "approvedBy": self.user()}})).await;
     }
 
     /// Asks for release whatever is left on the host.
     pub(crate) async fn release_by_force(&self, name: &str) {
-        self.change::<HostQuarantine>(name, json!({"release": {"requested": true, "force": true}})).await;
+        self.change::<HostQuarantine>(name, json!({"release": {"requested": true, "force": true, "approvedBy": self.user()}})).await;
     }
 
     /// The runs of a quarantine.
