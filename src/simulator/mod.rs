@@ -35,6 +35,7 @@ mod scheduler;
 mod serve;
 mod settings;
 mod state;
+mod strikes;
 #[cfg(test)]
 mod tests;
 mod wire;
