@@ -24,7 +24,7 @@ pub(super) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Watch alerts, policies and quarantines, and act on the clouds that OpenStackCloud objects name.
-    Run(RunArguments),
+    Run(Box<RunArguments>),
     /// Let go of everything before Sidestep is removed: stop the operators, remove finalizers, and name the hosts that stay out of service. No cloud is touched.
     Uninstall(UninstallArguments),
     /// Write the definitions of all kinds, one file per kind.

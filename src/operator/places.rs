@@ -84,7 +84,10 @@ const MEMBERS_KNOWN_FOR: Duration = Duration::from_secs(10);
 
 /// Where members of server groups are, and when that was asked (monotonic).
 #[derive(Debug, Default)]
-pub(super) struct Members(Mutex<HashMap<(String, ServerId), (Option<HostName>, Duration)>>);
+pub(super) struct Members(Mutex<HashMap<(String, ServerId), Seen>>);
+
+/// Where a server was, and when that was asked (monotonic).
+type Seen = (Option<HostName>, Duration);
 
 impl Context {
     /// The servers that should leave a host, each with the server group that binds it.

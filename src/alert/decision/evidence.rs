@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::matching::{Labels, OWN_ENGINE, matches};
+use super::matching::{Labels, matches};
+use crate::api::alert::SELF_ENGINE;
 use crate::api::policy::{DistinctField, FlowEvidence, GroupField, Threshold};
 use crate::api::units::Flow;
 use crate::api::{HostAlertSpec, QuarantinePolicySpec};
@@ -83,9 +84,10 @@ pub(super) fn standing<'a>(policy: &QuarantinePolicySpec, own: Series<'a>, peers
     if !is_young(own.age, policy.evidence.max_age.get()) {
         return Standing::TooOld;
     }
-    // A sensor's silence is not traffic and is not repeated.
-    if own.alert.engine == OWN_ENGINE {
-        return Standing::Holds(Seen { events: 1, distinct: None });
+    // A sensor's silence is not traffic and is not repeated. One from before the host was given back does not count.
+    if own.alert.engine == SELF_ENGINE {
+        let is_over = own.released_ago.is_some_and(|released| released <= own.age);
+        return if is_over { Standing::TooFew(Seen::default()) } else { Standing::Holds(Seen { events: 1, distinct: None }) };
     }
     if !flow_holds(policy, own.alert) {
         return Standing::WrongFlow;

@@ -7,12 +7,11 @@ use ipnet::IpNet;
 use jiff::Timestamp;
 
 use crate::alert::event::is_sensor_internal;
+use crate::api::alert::SELF_ENGINE;
 use crate::api::policy::{HostRequirement, HostSelector, Match, SelectorOperator, Suppression};
 use crate::api::units::Severity;
 use crate::api::{HostAlertSpec, QuarantinePolicySpec};
 
-/// The engine of the operator's own alerts about silent sensors.
-pub(super) const OWN_ENGINE: &str = "sidestep";
 /// The engines whose rules have numbers, and events of their own that are about no attack.
 const NUMBERED: [&str; 2] = ["suricata", "snort"];
 
@@ -26,7 +25,7 @@ pub fn matches(matching: &Match, alert: &HostAlertSpec, labels: &Labels) -> bool
     let by_engine = matching.engines.is_empty() || matching.engines.contains(&alert.engine);
     let by_rule = matching.rules.is_empty() || matching.rules.iter().any(|rule| rule_holds(rule, alert));
     is_about_an_attack(alert)
-        && (named || alert.engine != OWN_ENGINE)
+        && (named || alert.engine != SELF_ENGINE)
         && by_engine
         && by_rule
         && by_class(&matching.classifications, alert)

@@ -849,6 +849,14 @@ fn flow_and_count_do_not_apply_to_a_silent_sensor() {
     assert_eq!(scene(silent, json!({"match": {"engines": ["sidestep"]}})).decision(), Decision::Quarantined);
 }
 
+#[test]
+fn a_silence_from_before_a_release_does_not_count_again() {
+    let silent = json!({"engine": "sidestep", "ruleID": "SensorSilent", "gid": null, "sid": null, "flow": "Unknown", "subject": "-", "recent": []});
+    let mut scene = scene(silent, json!({"match": {"engines": ["sidestep"]}}));
+    (scene.released_at, scene.now) = (Some(at(10.0)), at(11.0));
+    assert_eq!(scene.decision(), Decision::BelowThreshold);
+}
+
 // --- rules that are left alone ---
 
 fn suppressing(until: f64) -> Value {

@@ -137,7 +137,7 @@ proptest! {
         let (mut status, mut now, mut requests) = (MigrationRunStatus::default(), at(0), 0_u64);
         let mut free = 0_u64;
         for look in looks {
-            now = now + jiff::SignedDuration::from_secs(look.seconds);
+            now += jiff::SignedDuration::from_secs(look.seconds);
             let kind = open_attempt(&status).map_or(MoveKind::Live, |attempt| attempt.kind);
             let seen = look.seen(requests, kind, now);
             let next = decide(&run(), &status, &seen, now);
@@ -164,7 +164,7 @@ proptest! {
     fn a_cloud_that_settles_ends_every_run(looks in prop::collection::vec(look(), 0..30)) {
         let (mut status, mut now, mut requests) = (MigrationRunStatus::default(), at(0), 0_u64);
         for look in looks {
-            now = now + jiff::SignedDuration::from_secs(look.seconds);
+            now += jiff::SignedDuration::from_secs(look.seconds);
             let kind = open_attempt(&status).map_or(MoveKind::Live, |attempt| attempt.kind);
             let next = decide(&run(), &status, &look.seen(requests, kind, now), now);
             requests += u64::from(next.step == Step::Ask);
@@ -176,7 +176,7 @@ proptest! {
             wish: Wish::GoOn, aborted: false, unfit: false, others_wait: false, braked: false,
         };
         for _ in 0..40 {
-            now = now + jiff::SignedDuration::from_secs(61).max(jiff::SignedDuration::try_from(UNRESOLVED_AFTER).unwrap());
+            now += jiff::SignedDuration::from_secs(61).max(jiff::SignedDuration::try_from(UNRESOLVED_AFTER).unwrap());
             let kind = open_attempt(&status).map_or(MoveKind::Live, |attempt| attempt.kind);
             let next = decide(&run(), &status, &calm.seen(requests, kind, now), now);
             requests += u64::from(next.step == Step::Ask);

@@ -19,6 +19,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::alert::decision::{Held, Judgement, Place, age};
 use crate::api::HostAlert;
 use crate::api::alert::Decision;
+use crate::api::alert::SELF_ENGINE;
 use crate::api::units::Flow;
 use crate::inventory::HostName;
 use crate::kubernetes::guard;
@@ -84,7 +85,8 @@ impl Known {
         }
         let times = self.hosts.entry(place).or_default();
         later(times.by_any.get_or_insert(at), at);
-        if held == Held::ByActing {
+        // A host that is silent is no destination, and no sign of an attack on many at once.
+        if held == Held::ByActing && alert.spec.engine != SELF_ENGINE {
             later(times.by_acting.get_or_insert(at), at);
         }
     }
