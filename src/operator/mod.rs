@@ -34,6 +34,7 @@ mod reports;
 mod run;
 mod runs;
 mod uninstall;
+mod wakes;
 
 use std::path::Path;
 use std::process::ExitCode;

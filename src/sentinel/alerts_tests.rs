@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use crate::alert::parse::Format;
 use crate::alert::series::SavedSlot;
 use crate::api::alert::HostAlertSpec;
 use crate::clock::Clock;
-use crate::tail::checkpoint::StateFolder;
+use crate::tail::checkpoint::{CheckpointError, StateFolder};
 
 /// The objects, and what was wrong with what was written.
 #[derive(Default)]
@@ -61,6 +61,17 @@ struct World {
     files: usize,
 }
 
+/// Opens the state folder. A program that another test of this process is just starting holds a copy of the lock of the one before, until it has become that program.
+fn open_when_free(folder: &Path) -> StateFolder {
+    for _ in 0..1_000_000 {
+        match StateFolder::open(folder) {
+            Err(CheckpointError::InUse { .. }) => std::thread::yield_now(),
+            other => return other.unwrap(),
+        }
+    }
+    panic!("{} is in use for ever", folder.display());
+}
+
 impl World {
     /// One file.
     fn new() -> Self {
@@ -82,7 +93,7 @@ impl World {
     }
 
     fn start(&mut self) {
-        let state = StateFolder::open(&self.folder.path().join("state")).unwrap();
+        let state = open_when_free(&self.folder.path().join("state"));
         let checkpoint = state.load().unwrap();
         let formats = [Format::SuricataEve, Format::SuricataFast].into_iter().take(self.files);
         let sources = formats.enumerate().map(|(file, format)| {
