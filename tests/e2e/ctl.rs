@@ -32,7 +32,7 @@ async fn watch_tells_a_drain_in_plain_lines_and_ends_when_the_host_is_empty() {
     assert!(!told.contains('\u{1b}'), "a file gets no control characters: {told:?}");
     // What it tells a person to type works.
     let name = world.all::<HostQuarantine>().await[0].metadata.name.clone().unwrap();
-    let command = told.lines().find_map(|line| line.split_once("released: kubectl ")).unwrap().1;
+    let command = told.lines().find_map(|line| line.split_once("whoami): kubectl ")).unwrap().1.replace("YOUR-USER", "admin");
     let arguments: Vec<String> = command.split(' ').map(|word| word.trim_matches('\'').to_owned()).collect();
     world.plane.kubectl().run(&arguments.iter().map(String::as_str).collect::<Vec<_>>()).ok();
     world.wait_for_phase(&name, Phase::Released).await;

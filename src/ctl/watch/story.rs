@@ -322,7 +322,7 @@ fn closing(object: &HostQuarantine) -> Vec<String> {
     }
     if !is_true(&status.conditions, Kind::Released) && status.host.is_some() {
         let name = object.name_any();
-        lines.push(format!("{host}: stays out of service until it is released: kubectl patch hostquarantines.sidestep.dev {name} --type merge -p '{{\"spec\":{{\"release\":{{\"requested\":true}}}}}}'"));
+        lines.push(format!("{host}: stays out of service until it is released, by you (kubectl auth whoami): kubectl patch hostquarantines.sidestep.dev {name} --type merge -p '{{\"spec\":{{\"release\":{{\"requested\":true,\"approvedBy\":\"YOUR-USER\"}}}}}}'"));
     }
     lines
 }
