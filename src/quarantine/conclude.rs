@@ -12,7 +12,7 @@ use super::scope::contest_stops;
 use super::tally::{Tally, plans};
 use super::{DEADLINE_EXCEEDED, NO_POOL, RESIDENTS_SHOWN, later};
 use crate::api::condition::{Kind, State, find, is_true};
-use crate::api::quarantine::{LockedServers, Phase, Resident, ResidentReason, TimelineEvent};
+use crate::api::quarantine::{LockedServers, Phase, Resident, ResidentReason, StoppedServers, TimelineEvent};
 use crate::api::units::{Bound, ClockName, ResponseAction, Scope};
 use crate::inventory::HostView;
 
@@ -68,6 +68,7 @@ impl Draft<'_> {
             closed,
             retried: status.retry.as_ref().map(|retry| retry.since.0),
             moves_locked: spec.migration.locked_servers == LockedServers::Migrate,
+            moves_stopped: spec.migration.stopped_servers == StoppedServers::ColdMigrate,
             plans: plans(status),
             sight: self.seen.plan,
             late: &|server| by_approval && !spec.allow_late_arrivals && !self.is_approved_server(self.seen.runs, server),
@@ -136,7 +137,7 @@ impl Draft<'_> {
             self.await_approval();
         } else if in_motion > 0 {
             self.not_empty(deadline_or("Draining"));
-            self.report_residents(tally.residents);
+            self.report_residents(tally.residents.into_iter().chain(tally.held).collect());
             self.draining();
         } else if !tally.residents.is_empty() {
             self.not_empty(deadline_or("Residents"));

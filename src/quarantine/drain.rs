@@ -7,7 +7,7 @@ use super::facts::PlanSight;
 use crate::api::condition::shorten;
 use crate::api::condition::{Kind, State, find, is_true};
 use crate::api::quarantine::{Resident, ResidentReason};
-use crate::api::run::{FailureReason, SUPERSEDED};
+use crate::api::run::{ABORTED, FailureReason, MigrationRunStatus, SUPERSEDED};
 use crate::api::{FINALIZER, MigrationRun};
 use crate::inventory::{Server, ServerId, ServerStatus};
 
@@ -30,6 +30,19 @@ pub struct RunFacts {
     pub created: Timestamp,
     /// The ids of Nova's records of its attempts.
     pub rows: Vec<i64>,
+    /// What it waits for, where nothing is under way and more than patience is needed.
+    pub wait: Option<Wait>,
+}
+
+/// What a run waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wait {
+    /// In a word.
+    pub reason: ResidentReason,
+    /// In a sentence.
+    pub message: String,
+    /// When it is tried again at the latest, where that is known.
+    pub until: Option<Timestamp>,
 }
 
 /// Where a run stands.
@@ -102,8 +115,16 @@ impl RunFacts {
             plan: run.spec.plan.clone(),
             created: run.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0),
             rows: status.attempts.iter().filter_map(|attempt| attempt.migration_id).collect(),
+            wait: wait_of(&status),
         }
     }
+}
+
+/// What a run waits for, as it says itself.
+fn wait_of(status: &MigrationRunStatus) -> Option<Wait> {
+    let reconciling = find(&status.conditions, Kind::Reconciling)?;
+    let reason = ResidentReason::of_wait(&reconciling.reason).filter(|_| reconciling.status == State::True.as_str())?;
+    Some(Wait { reason, message: reconciling.message.clone(), until: status.next_attempt.as_ref().map(|time| time.0) })
 }
 
 fn state_of(run: &MigrationRun) -> RunState {
@@ -145,6 +166,8 @@ pub(super) enum Need {
     LateRun(u32),
     /// Patience: its run has not begun, or Nova is busy with it.
     Waiting,
+    /// Patience, and a person should know what it waits for.
+    Held(Wait),
     /// Patience: its run is under way.
     Running,
     /// Nothing will happen by itself.
@@ -159,6 +182,8 @@ pub(super) struct Rules<'a> {
     pub(super) retried: Option<Timestamp>,
     /// Whether locked servers move.
     pub(super) moves_locked: bool,
+    /// Whether servers that are shut off move.
+    pub(super) moves_stopped: bool,
     /// The digests of the plans that count. A run of another one was replaced by a new plan.
     pub(super) plans: Vec<&'a str>,
     /// Where each server would go now; absent while that is not known.
@@ -199,7 +224,7 @@ pub(super) fn need(server: &Server, runs: &[RunFacts], listed_at: Timestamp, rul
             Need::Run(_) if (rules.late)(server.id) => Need::Resident(ResidentReason::ArrivedAfterApproval, LATE.to_owned()),
             Need::Run(_) => match rules.sight.and_then(|sight| sight.unplaced.get(&server.id)) {
                 Some((reason, message)) => Need::Resident(*reason, message.clone()),
-                None => Need::Waiting,
+                None => waiting(run),
             },
             other => other,
         },
@@ -225,12 +250,17 @@ pub(super) fn need(server: &Server, runs: &[RunFacts], listed_at: Timestamp, rul
     }
 }
 
+/// A run of which nothing is under way: it waits for its turn, or for something that a person should know of.
+fn waiting(run: &RunFacts) -> Need {
+    run.wait.clone().map_or(Need::Waiting, Need::Held)
+}
+
 /// Whether the server would be moved, and nothing is under way for it.
 pub(super) fn is_to_be_moved(server: &Server, runs: &[RunFacts], listed_at: Timestamp, rules: &Rules<'_>) -> bool {
     let latest = runs.iter().filter(|run| run.server == server.id).max_by_key(|run| run.ordinal);
     match need(server, runs, listed_at, rules) {
         Need::Run(_) => true,
-        Need::Waiting => latest.is_some_and(|run| run.state == RunState::Pending) && matches!(fresh(server, 1, rules), Need::Run(_)),
+        Need::Waiting | Need::Held(_) => latest.is_some_and(|run| run.state == RunState::Pending) && matches!(fresh(server, 1, rules), Need::Run(_)),
         Need::Resident(..) => latest.is_some_and(|run| matches!(run.state, RunState::Unplaced(..))) && matches!(fresh(server, 1, rules), Need::Run(_)),
         Need::LateRun(_) | Need::Running => false,
     }
@@ -240,9 +270,11 @@ fn failed(server: &Server, reason: &str, message: &str, again: Need) -> Need {
     let kind = match FailureReason::of(reason) {
         // Somebody repaired it: its state has changed, so it is tried again.
         Some(FailureReason::ErrorAfterAttempt | FailureReason::ErrorAfterAbort) if server.status != ServerStatus::Error => return again,
-        Some(FailureReason::ErrorAfterAttempt | FailureReason::ErrorAfterAbort) => ResidentReason::ErrorAfterAttempt,
+        Some(FailureReason::ErrorAfterAttempt) => ResidentReason::ErrorAfterAttempt,
+        Some(FailureReason::ErrorAfterAbort) => ResidentReason::ErrorAfterAbort,
         Some(FailureReason::RecordBehindGuest) => ResidentReason::RecordBehindGuest,
         Some(FailureReason::LeftInError) => return again,
+        None if reason == ABORTED => return Need::Resident(ResidentReason::Aborted, format!("{message}; a new spec.retryToken tries it again")),
         Some(FailureReason::AttemptsExhausted) | None => ResidentReason::AttemptsExhausted,
     };
     Need::Resident(kind, message.to_owned())
@@ -274,18 +306,18 @@ fn fresh(server: &Server, ordinal: u32, rules: &Rules<'_>) -> Need {
             ResidentReason::Locked,
             "it is locked, so nothing is done with it. Unlock it (openstack server unlock), or set spec.migration.lockedServers to Migrate before the drain begins or with a new retryToken",
         ),
-        (ServerStatus::Active | ServerStatus::Paused, None) if rules.closed => {
+        (ServerStatus::Shutoff, None) if !rules.moves_stopped => stays(
+            ResidentReason::StateNotMovable,
+            "it is shut off (SHUTOFF), and spec.migration.stoppedServers is Report. Start it, or migrate it cold: openstack server migrate, then confirm",
+        ),
+        (ServerStatus::Active | ServerStatus::Paused | ServerStatus::Shutoff, None) if rules.closed => {
             stays(ResidentReason::DrainDeadlineExceeded, "the drain's deadline passed before it was moved; a new spec.retryToken begins anew")
         }
-        (ServerStatus::Active | ServerStatus::Paused, None) => Need::Run(ordinal),
-        (ServerStatus::Active | ServerStatus::Paused | ServerStatus::Migrating, task) => busy(task.unwrap_or("migrating"), rules),
+        (ServerStatus::Active | ServerStatus::Paused | ServerStatus::Shutoff, None) => Need::Run(ordinal),
+        (ServerStatus::Active | ServerStatus::Paused | ServerStatus::Shutoff | ServerStatus::Migrating, task) => busy(task.unwrap_or("migrating"), rules),
         (ServerStatus::Error, _) => stays(
             ResidentReason::ServerInError,
             "it is in ERROR, and was so before the drain or came to it without an attempt of this quarantine's; Sidestep changes nothing about it. It is looked at again when its status changes",
-        ),
-        (ServerStatus::Shutoff, _) => stays(
-            ResidentReason::StateNotMovable,
-            "it is shut off (SHUTOFF): Nova live-migrates only ACTIVE and PAUSED servers. Start it, or migrate it cold: openstack server migrate, then confirm",
         ),
         (ServerStatus::Other(word), task) => other(word, task, rules),
     }
@@ -315,7 +347,7 @@ fn other(word: &str, task: Option<&str>, rules: &Rules<'_>) -> Need {
         "UNKNOWN" => "its cell cannot be reached, so Nova knows nothing of it",
         _ => "it is looked at again when its status changes",
     };
-    Need::Resident(ResidentReason::StateNotMovable, format!("its status is {word}: Nova live-migrates only ACTIVE and PAUSED servers; {remedy}"))
+    Need::Resident(ResidentReason::StateNotMovable, format!("its status is {word}: only ACTIVE, PAUSED and SHUTOFF servers are moved; {remedy}"))
 }
 
 /// What is said of a server that was deleted and can still be restored.

@@ -47,7 +47,7 @@ use jiff::Timestamp;
 
 pub use cordon::Write;
 pub use decide::decide;
-pub use drain::{RunFacts, RunState, run_name};
+pub use drain::{RunFacts, RunState, Wait, run_name};
 pub use facts::{Action, CloudSight, Incident, Joined, Memory, NewRun, Next, Observation, Pace, PlanSight, Refusal, ServiceSight};
 pub use permission::{Permission, approved_hosts, permission, permission_for, releases, withdrawal};
 pub use report::entry;

@@ -1,9 +1,10 @@
 //! One look at the host, counted: what moves, what must be asked for, what stays.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use uuid::Uuid;
 
 use super::drain::{LATE, Need, Rules, RunFacts, RunState, SOFT_DELETED, is_to_be_moved, need, resident};
-use crate::api::quarantine::{LockedServers, Progress, Resident, ResidentReason};
+use crate::api::quarantine::{LockedServers, Progress, Resident, ResidentReason, StoppedServers};
 use crate::api::{HostQuarantineSpec, HostQuarantineStatus};
 use crate::inventory::{HostView, NovaMigration, RowStatus, ServerId};
 
@@ -18,6 +19,8 @@ pub(super) struct Tally {
     pub(super) new_runs: Vec<(ServerId, u32)>,
     /// What will not move by itself.
     pub(super) residents: Vec<Resident>,
+    /// What waits for something that a person should know of.
+    pub(super) held: Vec<Resident>,
     /// Servers that will leave or arrive by themselves, and runs whose end is not seen yet.
     pub(super) in_motion: usize,
     /// Moves that head to the host.
@@ -33,6 +36,7 @@ pub fn passengers(spec: &HostQuarantineSpec, status: &HostQuarantineStatus, view
         closed: false,
         retried: status.retry.as_ref().map(|retry| retry.since.0),
         moves_locked: spec.migration.locked_servers == LockedServers::Migrate,
+        moves_stopped: spec.migration.stopped_servers == StoppedServers::ColdMigrate,
         plans: plans(status),
         sight: None,
         late: &|_| false,
@@ -50,7 +54,15 @@ pub(super) fn plans(status: &HostQuarantineStatus) -> Vec<&str> {
 
 impl Tally {
     pub(super) fn of(view: &HostView, runs: &[RunFacts], rules: &Rules<'_>) -> Self {
-        let mut tally = Self { progress: Progress::default(), new_runs: Vec::new(), residents: Vec::new(), in_motion: 0, arriving: 0, leftover: Vec::new() };
+        let mut tally = Self {
+            progress: Progress::default(),
+            new_runs: Vec::new(),
+            residents: Vec::new(),
+            held: Vec::new(),
+            in_motion: 0,
+            arriving: 0,
+            leftover: Vec::new(),
+        };
         for server in &view.servers {
             match need(server, runs, view.begun_at, rules) {
                 Need::Run(ordinal) => {
@@ -62,6 +74,11 @@ impl Tally {
                     tally.residents.push(resident(server, ResidentReason::ArrivedAfterApproval, LATE));
                 }
                 Need::Waiting => tally.progress.waiting += 1,
+                Need::Held(wait) => {
+                    tally.progress.waiting += 1;
+                    let next_attempt = wait.until.map(MicroTime);
+                    tally.held.push(Resident { next_attempt, ..resident(server, wait.reason, &wait.message) });
+                }
                 Need::Running => tally.progress.running += 1,
                 Need::Resident(reason, message) => tally.residents.push(resident(server, reason, &message)),
             }

@@ -100,15 +100,15 @@ async fn people_see_it(world: &World, quarantine: &str) {
 }
 
 #[tokio::test]
-async fn a_shut_off_server_blocks_the_drain_until_it_is_gone() {
-    let world = World::on_simulator(vec![active("a", "cmp-1"), server("off", "cmp-1", VmState::Shutoff)]).await;
+async fn a_server_in_rescue_blocks_the_drain_until_it_is_gone() {
+    let world = World::on_simulator(vec![active("a", "cmp-1"), server("off", "cmp-1", VmState::Rescued)]).await;
     world.alert("cmp-1");
     let blocked = world.wait_for_phase_of("cmp-1", Phase::Blocked).await;
     let name = blocked.metadata.name.clone().unwrap();
     let residents = &blocked.status.as_ref().unwrap().residents;
     assert_eq!(residents.len(), 1);
     assert_eq!((residents[0].name.as_str(), residents[0].reason), ("off", ResidentReason::StateNotMovable));
-    assert!(residents[0].message.contains("SHUTOFF"), "{residents:?}");
+    assert!(residents[0].message.contains("RESCUE"), "{residents:?}");
     let off = residents[0].server.parse().unwrap();
     assert_eq!(world.simulator().servers_on("cmp-1"), [off]);
 

@@ -98,7 +98,7 @@ async fn a_host_or_a_cloud_that_does_not_exist_is_named() {
 
 #[tokio::test]
 async fn a_second_quarantine_of_the_same_host_is_refused() {
-    let world = World::start(Setup::simulated(vec![server("off", "cmp-1", VmState::Shutoff)]).await.without_sentinels()).await;
+    let world = World::start(Setup::simulated(vec![server("off", "cmp-1", VmState::Rescued)]).await.without_sentinels()).await;
     world.quarantine_by_hand("first", "cmp-1", "Enforce").await;
     world.wait_for_phase("first", Phase::Blocked).await;
     world.quarantine_by_hand("second", "cmp-1", "Enforce").await;

@@ -12,7 +12,7 @@ use super::support::world::{POLICY, Setup, World};
 
 #[tokio::test]
 async fn observing_decides_the_same_and_writes_nothing_to_nova() {
-    let mut setup = Setup::simulated(vec![active("a", "cmp-1"), active("b", "cmp-1"), server("off", "cmp-1", VmState::Shutoff)]).await.sentinel_on("cmp-1");
+    let mut setup = Setup::simulated(vec![active("a", "cmp-1"), active("b", "cmp-1"), server("off", "cmp-1", VmState::Rescued)]).await.sentinel_on("cmp-1");
     setup.policy = json!({"mode": "Observe"});
     let world = World::start(setup).await;
     world.alert("cmp-1");

@@ -95,7 +95,7 @@ async fn objects_that_cannot_be_read_stop_nothing_else() {
 
 #[tokio::test]
 async fn while_nothing_changes_nothing_is_written() {
-    let setup = Setup::simulated(vec![active("a", "cmp-1"), server("off", "cmp-1", VmState::Shutoff)]).await.without_sentinels();
+    let setup = Setup::simulated(vec![active("a", "cmp-1"), server("off", "cmp-1", VmState::Rescued)]).await.without_sentinels();
     let world = World::start(Setup { spec: json!({"inventory": {"idleInterval": "1s"}}), ..setup }).await;
     world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
     world.quarantine_by_hand("shown", "cmp-2", "Observe").await;

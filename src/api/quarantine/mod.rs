@@ -184,6 +184,13 @@ pub struct MigrationSettings {
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 10))]
     pub max_attempts: u32,
+    /// How long one copy may take before it is aborted in favour of servers that wait for it. Empty (the default): 60 s and four times what the server's memory needs at the rate that this drain has seen
+    /// (100 MiB/s before it has seen any), at most a quarter of `deadline`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_timeout: Option<Period>,
+    /// ColdMigrate (the default): a server that is shut off is migrated cold and confirmed once it was seen on its destination. Report: it is a resident.
+    #[serde(default)]
+    pub stopped_servers: StoppedServers,
     /// Report (the default): a locked server is a resident, because its owner or an administrator said that nothing shall be done with it. Migrate: it moves like any other; Nova lets an administrator do
     /// that, and it stays locked.
     #[serde(default)]
@@ -192,12 +199,22 @@ pub struct MigrationSettings {
 
 impl Default for MigrationSettings {
     fn default() -> Self {
-        Self { max_attempts: three(), locked_servers: LockedServers::default() }
+        Self { max_attempts: three(), completion_timeout: None, stopped_servers: StoppedServers::default(), locked_servers: LockedServers::default() }
     }
 }
 
 fn three() -> u32 {
     3
+}
+
+/// What is done with a server that is shut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum StoppedServers {
+    /// It is migrated cold.
+    #[default]
+    ColdMigrate,
+    /// It stays, and is reported.
+    Report,
 }
 
 /// What is done with a locked server.

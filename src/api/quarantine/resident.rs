@@ -15,6 +15,10 @@ pub enum ResidentReason {
     ServerInError,
     /// An attempt of Sidestep left it in ERROR; it is not tried again.
     ErrorAfterAttempt,
+    /// Sidestep's abort left it in ERROR; it is not tried again.
+    ErrorAfterAbort,
+    /// A person aborted its move.
+    Aborted,
     /// All attempts were used up.
     AttemptsExhausted,
     /// The move did not end within its deadline; it is followed and not asked for again.
@@ -29,6 +33,10 @@ pub enum ResidentReason {
     RunDeleted,
     /// Nova is busy with it, or had not begun with its move, when the drain's deadline passed.
     Busy,
+    /// Nova fails before it copies anything, for several servers alike: something that it depends on is down. One of them is tried every minute.
+    DependencyDown,
+    /// The host's nova-compute is down, and Nova cannot migrate from it.
+    SourceDown,
     /// No host may take it, or none that may has room.
     NoDestination,
     /// Only the quarantine pool may take it, and the pool is full.
@@ -44,6 +52,12 @@ pub enum ResidentReason {
 }
 
 impl ResidentReason {
+    /// The reason of this word, of those for which a run waits and goes on by itself.
+    #[must_use]
+    pub fn of_wait(word: &str) -> Option<Self> {
+        [Self::DependencyDown, Self::SourceDown].into_iter().find(|reason| reason.as_str() == word)
+    }
+
     /// The word in status.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -52,6 +66,8 @@ impl ResidentReason {
             Self::Locked => "Locked",
             Self::ServerInError => "ServerInError",
             Self::ErrorAfterAttempt => "ErrorAfterAttempt",
+            Self::ErrorAfterAbort => "ErrorAfterAbort",
+            Self::Aborted => "Aborted",
             Self::AttemptsExhausted => "AttemptsExhausted",
             Self::MoveDeadlineExceeded => "MoveDeadlineExceeded",
             Self::DrainDeadlineExceeded => "DrainDeadlineExceeded",
@@ -59,6 +75,8 @@ impl ResidentReason {
             Self::RecordBehindGuest => "RecordBehindGuest",
             Self::RunDeleted => "RunDeleted",
             Self::Busy => "Busy",
+            Self::DependencyDown => "DependencyDown",
+            Self::SourceDown => "SourceDown",
             Self::NoDestination => "NoDestination",
             Self::PoolFull => "PoolFull",
             Self::ArrivedAfterApproval => "ArrivedAfterApproval",

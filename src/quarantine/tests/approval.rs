@@ -21,7 +21,7 @@ fn approve(world: &mut World) -> String {
 
 #[test]
 fn approval_cordons_at_once_and_moves_nothing_before_the_plan_is_approved() {
-    let mut world = approving(vec![server(1, "ACTIVE"), server(2, "SHUTOFF")]);
+    let mut world = approving(vec![server(1, "ACTIVE"), server(2, "SUSPENDED")]);
     world.assert_phase(Phase::AwaitingApproval);
     assert!(is_true(&world.status.conditions, Kind::Cordoned) && is_true(&world.status.conditions, Kind::PlanReady));
     let approved = find(&world.status.conditions, Kind::Approved).unwrap();

@@ -102,7 +102,7 @@ fn a_late_arrival_gets_a_run_and_ends_empty() {
 
 #[test]
 fn a_server_that_does_not_move_blocks_and_is_named_with_its_reason() {
-    let mut world = World::new().with_servers(vec![server(1, "SHUTOFF"), server(2, "ERROR"), server(3, "SUSPENDED")]);
+    let mut world = World::new().with_servers(vec![server(1, "SUSPENDED"), server(2, "ERROR"), server(3, "SUSPENDED")]);
     world.steps(2);
     world.assert_phase(Phase::Blocked);
     assert!(is_true(&world.status.conditions, Kind::Stalled));
@@ -116,7 +116,7 @@ fn a_server_that_does_not_move_blocks_and_is_named_with_its_reason() {
 
 #[test]
 fn one_resident_does_not_hold_up_the_others() {
-    let mut world = World::new().with_servers(vec![server(1, "SHUTOFF"), server(2, "ACTIVE")]);
+    let mut world = World::new().with_servers(vec![server(1, "SUSPENDED"), server(2, "ACTIVE")]);
     world.step();
     assert_eq!(named(&world.step()), vec![(2, 1)]);
     world.assert_phase(Phase::Draining);
@@ -319,7 +319,7 @@ fn a_host_whose_service_row_is_gone_is_not_empty() {
 
 #[test]
 fn observe_writes_nothing_and_shows_what_would_move() {
-    let mut world = World::new().with_servers(vec![server(1, "ACTIVE"), server(2, "SHUTOFF")]);
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE"), server(2, "SUSPENDED")]);
     world.spec.mode = Mode::Observe;
     assert!(world.steps(4).is_empty());
     world.assert_phase(Phase::Observed);
@@ -414,7 +414,7 @@ fn deleting_waits_ten_minutes_for_a_cloud_that_cannot_be_reached() {
 
 #[test]
 fn a_status_on_which_nothing_happened_is_the_same_again() {
-    for servers in [vec![], vec![server(1, "SHUTOFF")]] {
+    for servers in [vec![], vec![server(1, "SUSPENDED")]] {
         let mut world = World::new().with_servers(servers);
         world.steps(4);
         let before = world.status.clone();

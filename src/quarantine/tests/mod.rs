@@ -51,7 +51,7 @@ fn server(n: u128, status: &str) -> Server {
 }
 
 fn facts(n: u128, ordinal: u32, state: RunState) -> RunFacts {
-    RunFacts { server: id(n), ordinal, state, transferred_bytes: None, first_intent: None, plan: String::new(), created: at(100), rows: vec![] }
+    RunFacts { server: id(n), ordinal, state, transferred_bytes: None, first_intent: None, plan: String::new(), created: at(100), rows: vec![], wait: None }
 }
 
 /// A world in which one incident is played: the host as Nova shows it, the runs, and the object's own status.

@@ -175,7 +175,7 @@ fn deleting_gives_a_host_back_only_where_nothing_was_ever_suspected() {
 
 #[test]
 fn deleting_seals_the_figures() {
-    let mut world = World::new().with_servers(vec![server(1, "SHUTOFF")]);
+    let mut world = World::new().with_servers(vec![server(1, "SUSPENDED")]);
     world.steps(3);
     assert_eq!(world.status.measured.as_ref().unwrap().exposure.as_ref().unwrap().servers, 1);
     world.deleted = Some(at(world.now));

@@ -104,7 +104,7 @@ fn scope_raised_mid_drain_plans_again_what_has_not_begun() {
 
 #[test]
 fn alerts_that_join_what_a_person_made_or_holds_change_the_scope_and_nothing_else() {
-    let mut world = World::new().with_servers(vec![server(1, "SHUTOFF")]);
+    let mut world = World::new().with_servers(vec![server(1, "SUSPENDED")]);
     world.spec.action = ResponseAction::Cordon;
     world.steps(2);
     assert_eq!(world.reason(Kind::AlertWhileHeld), "NotHeld");

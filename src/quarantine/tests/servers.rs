@@ -1,7 +1,8 @@
 //! What each state of a server means, and what lies on a host behind the list of its servers.
 
 use super::*;
-use crate::api::quarantine::LockedServers;
+use crate::api::quarantine::{LockedServers, StoppedServers};
+use crate::quarantine::Wait;
 
 /// What becomes of one server in this state.
 fn verdict(status: &str, task: Option<&str>) -> Result<ResidentReason, Phase> {
@@ -24,7 +25,8 @@ fn every_state_of_a_server_has_a_stated_treatment() {
         ("BUILD", None, draining),
         ("REBUILD", Some("rebuilding"), draining),
         ("RESIZE", Some("resize_migrating"), draining),
-        ("SHUTOFF", None, Ok(ResidentReason::StateNotMovable)),
+        ("SHUTOFF", None, draining),
+        ("SHUTOFF", Some("powering-on"), draining),
         ("SUSPENDED", None, Ok(ResidentReason::StateNotMovable)),
         ("RESCUE", None, Ok(ResidentReason::StateNotMovable)),
         ("SHELVED", None, Ok(ResidentReason::StateNotMovable)),
@@ -44,7 +46,6 @@ fn every_state_that_keeps_a_server_says_what_gets_it_out() {
         ("SUSPENDED", "server resume"),
         ("RESCUE", "server unrescue"),
         ("SHELVED", "Unshelve it"),
-        ("SHUTOFF", "Start it"),
         ("VERIFY_RESIZE", "confirms only moves that it started"),
         ("ERROR", "was so before the drain"),
     ] {
@@ -153,4 +154,39 @@ fn an_allocation_of_no_listed_server_is_found_also_while_residents_are_left() {
     world.steps(3);
     let reasons: Vec<_> = world.status.residents.iter().map(|resident| resident.reason).collect();
     assert_eq!(reasons, [ResidentReason::StateNotMovable, ResidentReason::SoftDeleted]);
+}
+
+#[test]
+fn a_server_that_is_shut_off_stays_where_the_spec_says_so() {
+    let mut world = World::new().with_servers(vec![server(1, "SHUTOFF")]);
+    world.spec.migration.stopped_servers = StoppedServers::Report;
+    world.steps(2);
+    let resident = &world.status.residents[0];
+    assert!(resident.reason == ResidentReason::StateNotMovable && resident.message.contains("Start it"), "{resident:?}");
+}
+
+#[test]
+fn what_a_run_waits_for_is_told_with_the_time_of_the_next_attempt() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE"), server(2, "ACTIVE")]);
+    world.steps(2);
+    let wait = |reason, until: Option<i64>| Some(Wait { reason, message: "why".into(), until: until.map(at) });
+    world.run(1, RunState::Pending);
+    world.runs[0].wait = wait(ResidentReason::DependencyDown, Some(200));
+    world.run(2, RunState::Pending);
+    world.runs[1].wait = wait(ResidentReason::SourceDown, None);
+    world.step();
+    world.assert_phase(Phase::Draining);
+    let told: Vec<_> = world.status.residents.iter().map(|resident| (resident.reason, resident.next_attempt.as_ref().map(|time| time.0))).collect();
+    assert_eq!(told, [(ResidentReason::DependencyDown, Some(at(200))), (ResidentReason::SourceDown, None)]);
+}
+
+#[test]
+fn what_a_person_aborted_stays_until_a_retry() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    world.run(1, RunState::Failed("Aborted".into(), "aborted by a person".into()));
+    world.step();
+    assert_eq!(world.status.residents[0].reason, ResidentReason::Aborted);
+    world.spec.retry_token = "again".into();
+    assert_eq!(named(&world.step()), vec![(1, 2)]);
 }

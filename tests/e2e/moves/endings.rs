@@ -107,7 +107,12 @@ async fn one_guest_that_never_converges_among_20_stays_alone() {
     let world = world_with(many(20), json!({})).await;
     let stubborn = world.simulator().servers_on("cmp-1")[0];
     world.simulator().knobs(&stubborn.to_string(), Some(r#"{"hold": true}"#));
-    world.create::<sidestep::api::HostQuarantine>("hunch", json!({"cloud": "lab", "host": "cmp-1", "mode": "Enforce", "deadline": "40s"})).await;
+    world
+        .create::<sidestep::api::HostQuarantine>(
+            "hunch",
+            json!({"cloud": "lab", "host": "cmp-1", "mode": "Enforce", "scope": "HostThreatened", "deadline": "40s"}),
+        )
+        .await;
     world
         .until("only one is left", async || {
             let left = world.simulator().servers_on("cmp-1");

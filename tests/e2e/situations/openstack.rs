@@ -62,7 +62,7 @@ async fn next_page_link_with_another_scheme_or_host() {
 async fn credential_replaced_while_a_drain_runs() {
     let world = World::start(Setup::simulated(servers(3)).await.without_sentinels()).await;
     world.simulator().knobs("default", Some(r#"{"hold": true}"#));
-    let spec = json!({"cloud": CLOUD, "host": HOST, "mode": "Enforce", "reason": "seen by the on-call", "deadline": "30s"});
+    let spec = json!({"cloud": CLOUD, "host": HOST, "mode": "Enforce", "scope": "HostThreatened", "reason": "seen by the on-call", "deadline": "30s"});
     world.create::<HostQuarantine>(DRAIN, spec).await;
     world.until("Nova copies a server", async || world.simulator().has_row("running")).await;
     let asked = world.simulator().writes().len();
