@@ -6,7 +6,7 @@ use kube::ResourceExt as _;
 
 use crate::api::HostQuarantine;
 use crate::api::condition::{self, Kind, OBSERVING, State};
-use crate::api::quarantine::TimelineEvent;
+use crate::api::quarantine::{ReleaseVerdict, TimelineEvent};
 use crate::api::units::Mode;
 use crate::inventory::HostName;
 
@@ -84,7 +84,7 @@ impl Claim {
             settled: condition::is_true(conditions, Kind::Ready) || condition::is_true(conditions, Kind::Stalled),
             acceptance,
             released_at: released_at(object),
-            false_positive: false,
+            false_positive: object.spec.release.verdict == ReleaseVerdict::FalsePositive,
             deleting: object.metadata.deletion_timestamp.is_some(),
         })
     }
