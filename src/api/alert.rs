@@ -5,7 +5,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{Flow, Severity};
+use super::units::{Flow, ResponseAction, Scope, Severity};
 
 /// The engine of the alerts that the operator itself raises.
 pub const SELF_ENGINE: &str = "sidestep";
@@ -177,6 +177,8 @@ pub enum Decision {
     Recorded,
     /// The host has an active quarantine already; the alert joins it.
     AlreadyQuarantined,
+    /// There was no room for a drain: the host was taken out of service, and its servers stay (`onLimit: Cordon`).
+    Cordoned,
     /// A HostQuarantine was made.
     Quarantined,
 }
@@ -196,6 +198,7 @@ impl Decision {
             Self::IdentityUnenforced => "IdentityUnenforced",
             Self::Recorded => "Recorded",
             Self::AlreadyQuarantined => "AlreadyQuarantined",
+            Self::Cordoned => "Cordoned",
             Self::Quarantined => "Quarantined",
         }
     }
@@ -203,7 +206,7 @@ impl Decision {
     /// Whether nothing can change this decision for the same events. Every other one is taken again when a policy, a budget, a mapping or a quarantine changes.
     #[must_use]
     pub fn is_final(self) -> bool {
-        matches!(self, Self::AlreadyQuarantined | Self::Quarantined)
+        matches!(self, Self::AlreadyQuarantined | Self::Cordoned | Self::Quarantined)
     }
 }
 
@@ -243,6 +246,12 @@ pub struct HostAlertStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub quarantine: Option<String>,
+    /// What the policy that decided suspects (`response.scope`). An alert that joins a HostQuarantine raises its effective scope to this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// How far the policy that decided goes (`response.action`). An alert that joins a HostQuarantine of action Cordon with Drain makes it a drain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<ResponseAction>,
     /// Why, in a sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1024))]

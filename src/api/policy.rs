@@ -7,7 +7,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::units::{Mode, Period, Severity};
+use super::quarantine::{Destinations, MigrationSettings};
+use super::units::{Mode, Period, ResponseAction, Scope, Severity};
 
 /// Which alerts lead to a quarantine. No policy means: alerts are recorded and nothing else happens.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,7 +45,7 @@ pub struct QuarantinePolicySpec {
     #[schemars(range(min = 0, max = 1_000_000))]
     pub priority: i32,
     /// Observe (the default): make nothing, and write what would have been done into the alert's `status.observed` and an Event. It never keeps another policy from deciding, whatever its priority.
-    /// Enforce: quarantine the host.
+    /// Approve: take the host out of service and show the plan; nothing moves before a person approves it. Enforce: take the host out of service and drain it.
     #[serde(default)]
     pub mode: Mode,
     /// Which alerts this policy is about. Every part that is given must hold. Decoder and stream events of a sensor never match: anybody can provoke them with one packet.
@@ -60,12 +61,19 @@ pub struct QuarantinePolicySpec {
     #[serde(default)]
     #[schemars(length(max = 64))]
     pub suppress: Vec<Suppression>,
+    /// What is done about it.
+    #[serde(default)]
+    pub response: Response,
     /// How long this policy leaves a host alone after it acted on it, so that one lasting attack is one incident.
     #[serde(default)]
     pub cooldown: Cooldown,
     /// How much this policy may do at once and within an hour, beside the budget of the cloud. Over a limit alerts are recorded (OverBudget) and decided again when there is room.
     #[serde(default)]
     pub limits: Limits,
+    /// What is done when there is no room, neither in `limits` nor in the budget of the cloud. Record (the default): nothing; the alert is decided again when there is room. Cordon: take the host out of
+    /// service and leave its servers there, within `budget.cordonsPerHour` and `percentOutOfService` of the cloud. When too many hosts alert at once (`alertingSharePercent`) nothing is done in either case.
+    #[serde(default)]
+    pub on_limit: OnLimit,
 }
 
 fn hundred() -> i32 {
@@ -338,6 +346,45 @@ pub enum DistinctField {
     Subject,
     /// Nodes.
     Node,
+}
+
+/// What is done about an alert: the HostQuarantine that is made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Response {
+    /// What an alert of this kind lets suspect: it decides where servers may go, and whether a person must agree; see `kubectl explain hq.spec.scope`. Unknown (the default): into the quarantine pool only, and
+    /// after approval where there is no pool. HostThreatened is what a policy says that wants an unattended drain to ordinary hosts: an attack without a sign of success. An alert on a host that has an
+    /// active HostQuarantine raises its `status.effectiveScope` to this.
+    #[serde(default)]
+    pub scope: Scope,
+    /// Drain (the default): take the host out of service and move its servers off it. Cordon: take it out of service only.
+    #[serde(default)]
+    pub action: ResponseAction,
+    /// What else the HostQuarantine says.
+    #[serde(default)]
+    pub template: Template,
+}
+
+/// Parts of a HostQuarantine's spec.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Template {
+    /// How each server is moved.
+    #[serde(default)]
+    pub migration: MigrationSettings,
+    /// Where servers may go, beside what the OpenStackCloud says.
+    #[serde(default)]
+    pub destinations: Destinations,
+}
+
+/// What is done when there is no room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnLimit {
+    /// Nothing: the alert is recorded.
+    #[default]
+    Record,
+    /// The host is taken out of service.
+    Cordon,
 }
 
 /// Rules that are left alone for a while.

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 use crate::api::HostQuarantine;
 use crate::api::condition::{self, Kind, OBSERVING, State};
 use crate::api::quarantine::{ReleaseVerdict, TimelineEvent};
-use crate::api::units::Mode;
+use crate::api::units::{Mode, ResponseAction};
 use crate::inventory::HostName;
 
 /// Whether the gates were asked, and what they said. Condition `Accepted` of the object.
@@ -47,6 +47,8 @@ pub struct Claim {
     pub rules: Vec<String>,
     /// When it was decided on, or created where that is not known.
     pub decided_at: Timestamp,
+    /// It takes the host out of service and drains nothing, so far.
+    pub only_cordons: bool,
     /// A cordon over the limit (`onLimit: Cordon`).
     pub over_budget: bool,
     /// Nothing is under way any more: Empty, Cordoned and no more asked for, Blocked, Refused or Released.
@@ -80,6 +82,7 @@ impl Claim {
             policy: trigger.map(|trigger| trigger.policy.clone()),
             rules: trigger.map(|trigger| trigger.rules.clone()).unwrap_or_default(),
             decided_at: object.annotations().get(DECIDED).and_then(|time| time.parse().ok()).unwrap_or(created),
+            only_cordons: effective_action(object) == ResponseAction::Cordon,
             over_budget: trigger.is_some_and(|trigger| trigger.over_budget),
             settled: condition::is_true(conditions, Kind::Ready) || condition::is_true(conditions, Kind::Stalled),
             acceptance,
@@ -106,6 +109,11 @@ impl Claim {
     pub fn goes_before(&self, other: &Self) -> bool {
         self.acceptance == Acceptance::Accepted || (self.created, &self.uid) < (other.created, &other.uid)
     }
+}
+
+/// What is asked for, as later alerts may have raised it.
+fn effective_action(object: &HostQuarantine) -> ResponseAction {
+    object.status.as_ref().and_then(|status| status.effective_action).unwrap_or(object.spec.action).max(object.spec.action)
 }
 
 /// What was let through in mode Observe has no acceptance: most gates were not asked.

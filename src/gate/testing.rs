@@ -38,6 +38,7 @@ pub(super) fn claim(name: &str, host: &str) -> Claim {
         policy: Some("lab".to_owned()),
         rules: Vec::new(),
         decided_at: Timestamp::UNIX_EPOCH,
+        only_cordons: false,
         over_budget: false,
         settled: false,
         acceptance: Acceptance::Pending,

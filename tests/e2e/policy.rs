@@ -157,3 +157,46 @@ async fn fresh_view_an_alert_on_a_stale_view_waits_and_is_decided_when_the_cloud
     world.simulator().clear_faults();
     world.wait_for_quarantine_of("cmp-1", "once the cloud answers", |_| true).await;
 }
+
+#[tokio::test]
+async fn undo_the_same_alert_does_not_drain_a_host_again_that_was_released_as_a_false_positive() {
+    let world = World::start(Setup::simulated(vec![active("a", "cmp-1")]).await.sentinel_on("cmp-1")).await;
+    world.alert("cmp-1");
+    let first = world.wait_for_quarantine_of("cmp-1", "for the first alert", |_| true).await.metadata.name.unwrap();
+    world.wait_for_phase(&first, Phase::Empty).await;
+    world.change::<HostQuarantine>(&first, json!({"release": {"requested": true, "verdict": "FalsePositive"}})).await;
+    world.wait_for_phase(&first, Phase::Released).await;
+    world.alert("cmp-1");
+    let cooling = |alert: &HostAlert| decision_of(alert) == Some(Decision::Cooldown);
+    let status = world.wait_for("cmp-1-00", "does not count", cooling).await.status.unwrap();
+    assert!(status.message.as_deref().unwrap().contains("released as a false positive"), "{status:?}");
+    assert_eq!(world.simulator().disabled_hosts(), Vec::<String>::new());
+    // Another rule on the same host is another matter.
+    world.append("cmp-1", &AlertLine { sid: 9_000_002, ..AlertLine::at(Clock::system().now()) }.text());
+    let other = |quarantine: &HostQuarantine| quarantine.metadata.name.as_deref() != Some(&first);
+    world.wait_for_quarantine_of("cmp-1", "for another rule", other).await;
+}
+
+#[tokio::test]
+async fn over_the_budget_a_policy_may_take_a_host_out_of_service_and_drain_it_when_there_is_room() {
+    let mut setup = Setup::simulated(["cmp-1", "cmp-2"].map(|host| active(host, host)).to_vec()).await;
+    setup.policy = json!({"onLimit": "Cordon"});
+    let world = World::start(setup).await;
+    world.alert("cmp-1");
+    let first = world.wait_for_quarantine_of("cmp-1", "for the first alert", |_| true).await.metadata.name.unwrap();
+    world.wait_for_phase(&first, Phase::Empty).await;
+    world.alert("cmp-2");
+    let cordoned = world.wait_for("cmp-2-00", "is Cordoned", |alert: &HostAlert| decision_of(alert) == Some(Decision::Cordoned)).await.status.unwrap();
+    let second = cordoned.quarantine.unwrap();
+    world.wait_for_phase(&second, Phase::Cordoned).await;
+    assert!(!world.simulator().servers_on("cmp-2").is_empty(), "its servers stay");
+    let used = |cloud: &OpenStackCloud| {
+        cloud.status.as_ref().and_then(|status| status.budget.as_ref()).is_some_and(|used| used.out_of_service == 1 && used.cordons.len() == 1)
+    };
+    world.wait_for(CLOUD, "counts the cordon apart", used).await;
+
+    world.release(&first).await;
+    world.wait_for_phase(&first, Phase::Released).await;
+    world.alert("cmp-2");
+    world.wait_for_phase(&second, Phase::Empty).await;
+}

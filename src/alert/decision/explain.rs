@@ -6,7 +6,7 @@ use super::evidence::{Standing, counts_one_series};
 use super::matching::full_rule;
 use super::{Candidate, Case, Place, Policy};
 use crate::api::alert::Decision;
-use crate::api::policy::{FlowEvidence, Suppression};
+use crate::api::policy::{FlowEvidence, Response, Suppression};
 
 /// What begins the part of a message that changes with every event.
 pub(super) const MOMENTARY: &str = " At seq ";
@@ -15,8 +15,16 @@ pub(super) const MOMENTARY: &str = " At seq ";
 pub(super) fn acted(case: &Case<'_>, place: &Place, candidate: &Candidate<'_>, decision: Decision, why: Option<&str>) -> String {
     let (holds, host) = (sufficiency(case, candidate), &place.host);
     let message = match (decision, case.active, why) {
+        (Decision::Cordoned, _, why) => format!("{holds}; host {host} is taken out of service and not drained (spec.onLimit). {}", why.unwrap_or_default()),
         (_, _, Some(why)) => format!("{holds}. {why}"),
-        (Decision::AlreadyQuarantined, Some(active), None) => format!("{holds}; the alert joins HostQuarantine {active}, which is active on host {host}."),
+        (Decision::AlreadyQuarantined, Some(active), None) => {
+            let Response { scope, action, .. } = &candidate.policy.spec.response;
+            format!(
+                "{holds}; the alert joins HostQuarantine {}, which is active on host {host}, with scope {} and action {action:?}.",
+                active.name,
+                scope.as_str()
+            )
+        }
         _ => format!("{holds}; host {host} is taken out of service."),
     };
     format!("{message}{}", figures(case, candidate))

@@ -37,14 +37,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 pub use evidence::{Series, age, counts_one_series, same_group};
 pub use matching::{Labels, matches};
-pub use outcome::{Act, Gates};
+pub use outcome::{Act, Active, Gates};
 pub use place::{CloudFacts, Place, Unmapped, belongs_nowhere, locate};
 
 use crate::api::alert::{Decision, ObservedDecision};
 use crate::api::condition::shorten;
 use crate::api::policy::Suppression;
 use crate::api::quarantine::Trigger;
-use crate::api::units::{Mode, Scope};
+use crate::api::units::{Mode, ResponseAction, Scope};
 use crate::api::{HostAlertSpec, HostAlertStatus, HostQuarantineSpec, QuarantinePolicySpec};
 use evidence::{Seen, Standing, is_young, standing};
 use explain::MOMENTARY;
@@ -89,7 +89,7 @@ pub struct Case<'a> {
     /// The other series of the cloud. Needed only where a policy does not count one series alone ([`counts_one_series`]).
     pub peers: &'a [Series<'a>],
     /// The active HostQuarantine of the host.
-    pub active: Option<&'a str>,
+    pub active: Option<Active<'a>>,
     /// When the host was last given back, on the operator's clock.
     pub released_at: Option<Timestamp>,
     /// What policies did lately, on any host of the cloud.
@@ -137,7 +137,12 @@ impl Held {
         match decision {
             Decision::NoPolicy | Decision::BelowThreshold | Decision::Suppressed | Decision::Stale | Decision::Unmapped => Self::Not,
             Decision::Recorded => Self::ByObserving,
-            Decision::IdentityUnenforced | Decision::Cooldown | Decision::OverBudget | Decision::AlreadyQuarantined | Decision::Quarantined => Self::ByActing,
+            Decision::IdentityUnenforced
+            | Decision::Cooldown
+            | Decision::OverBudget
+            | Decision::AlreadyQuarantined
+            | Decision::Cordoned
+            | Decision::Quarantined => Self::ByActing,
         }
     }
 }
@@ -155,6 +160,8 @@ pub struct Judgement {
     pub policy: Option<String>,
     /// The HostQuarantine that is to be made, or that the alert joins.
     pub quarantine: Option<String>,
+    /// What the policy suspects, and how far it goes, where the decision is to do something.
+    pub response: Option<(Scope, ResponseAction)>,
     /// Why, in a sentence with the figures.
     pub message: String,
     /// What policies in mode Observe would have done; highest priority first.
@@ -248,6 +255,7 @@ fn judgement(place: Option<&Place>, decision: Decision, policy: Option<&str>, me
         host: place.map(|place| place.host.to_string()),
         policy: policy.map(str::to_owned),
         quarantine: None,
+        response: None,
         message,
         observed: Vec::new(),
         create: None,
@@ -270,35 +278,37 @@ fn act(case: &Case<'_>, place: &Place, candidate: &Candidate<'_>) -> Judgement {
     let policy = candidate.policy;
     let Outcome { decision, why, again_at } = outcome(case, place, policy);
     let quarantine = match decision {
-        Decision::AlreadyQuarantined => case.active.map(str::to_owned),
-        Decision::Quarantined => Some(name_of(case, place)),
+        Decision::AlreadyQuarantined => case.active.map(|active| active.name.to_owned()),
+        Decision::Quarantined | Decision::Cordoned => Some(name_of(case, place)),
         _ => None,
     };
+    let response = decision.is_final().then_some((policy.spec.response.scope, policy.spec.response.action));
     let message = explain::acted(case, place, candidate, decision, why.as_deref());
     let create = quarantine
         .clone()
-        .filter(|_| decision == Decision::Quarantined && case.active.is_none())
-        .map(|name| NewQuarantine { name, spec: new_spec(case, place, policy) });
-    Judgement { quarantine, create, again_at, ..judgement(Some(place), decision, Some(policy.name), message) }
+        .filter(|_| matches!(decision, Decision::Quarantined | Decision::Cordoned) && case.active.is_none())
+        .map(|name| NewQuarantine { name, spec: new_spec(case, place, policy, decision == Decision::Cordoned) });
+    Judgement { quarantine, response, create, again_at, ..judgement(Some(place), decision, Some(policy.name), message) }
 }
 
-fn new_spec(case: &Case<'_>, place: &Place, policy: Policy<'_>) -> HostQuarantineSpec {
+fn new_spec(case: &Case<'_>, place: &Place, policy: Policy<'_>, over_budget: bool) -> HostQuarantineSpec {
     let from = if case.alert.subject == "-" { String::new() } else { format!(" from {}", case.alert.subject) };
     let reason = one_line(&format!("{} {}{from}", case.alert.engine, case.alert.rule_id));
+    let response = &policy.spec.response;
     HostQuarantineSpec {
-        cloud: place.cloud.clone(),
-        host: place.host.to_string(),
         trigger: Some(Trigger {
             policy: policy.name.to_owned(),
             policy_generation: policy.generation,
             alerts: vec![case.alert_name.to_owned()],
             rules: vec![matching::full_rule(case.alert)],
-            over_budget: false,
+            over_budget,
         }),
         reason: shorten(reason, REASON_MAX_CHARS),
         mode: policy.spec.mode,
-        // What a sensor on the network shows is an attack on the host, not that it has succeeded.
-        scope: Scope::HostThreatened,
+        scope: response.scope,
+        action: if over_budget { ResponseAction::Cordon } else { response.action },
+        migration: response.template.migration.clone(),
+        destinations: response.template.destinations.clone(),
         ..HostQuarantineSpec::of(place.cloud.clone(), place.host.to_string())
     }
 }
@@ -372,13 +382,15 @@ pub fn needs_decision(
 #[must_use]
 pub fn same_judgement(status: Option<&HostAlertStatus>, judgement: &Judgement, alert: &HostAlertSpec) -> bool {
     let Some(status) = status else { return false };
-    let Judgement { decision, cloud, host, policy, quarantine, message, observed, create: _, held: _, again_at: _ } = judgement;
+    let Judgement { decision, cloud, host, policy, quarantine, response, message, observed, create: _, held: _, again_at: _ } = judgement;
     status.observed_series.as_deref() == Some(alert.series.as_str())
         && status.decision == Some(*decision)
         && status.cloud == *cloud
         && status.host == *host
         && status.policy == *policy
         && status.quarantine == *quarantine
+        && status.scope == response.map(|(scope, _)| scope)
+        && status.action == response.map(|(_, action)| action)
         && status.message.as_deref().map(lasting) == Some(lasting(message))
         && status.observed == *observed
 }
@@ -402,6 +414,8 @@ impl Judgement {
             decision: Some(self.decision),
             policy: self.policy.clone(),
             quarantine: self.quarantine.clone(),
+            scope: self.response.map(|(scope, _)| scope),
+            action: self.response.map(|(_, action)| action),
             message: Some(self.message.clone()),
             observed: self.observed.clone(),
         }

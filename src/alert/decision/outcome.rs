@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use super::matching::full_rule;
 use super::{Case, Place, Policy, name_of};
 use crate::api::alert::Decision;
+use crate::api::policy::OnLimit;
+use crate::api::units::ResponseAction;
 use crate::inventory::HostName;
 
 /// How long the rules of a false positive leave their host alone, from its release.
@@ -46,6 +48,17 @@ pub struct Gates<'a> {
     pub over_share: Option<&'a str>,
     /// The budget lets no further host be taken out of service.
     pub over_budget: Option<&'a str>,
+    /// Nor one over the limit.
+    pub no_cordon: Option<&'a str>,
+}
+
+/// The active HostQuarantine of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Active<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// It was made by a policy and only takes the host out of service: a decision to drain is no less than a new one, and goes through the gates.
+    pub only_cordons: bool,
 }
 
 /// What follows, and why where it is less than was asked for.
@@ -71,8 +84,8 @@ impl Outcome {
 pub(super) fn outcome(case: &Case<'_>, place: &Place, policy: Policy<'_>) -> Outcome {
     let gates = &case.gates;
     // made by this very decision, whose record was lost on the way
-    if case.active.is_some_and(|active| active == name_of(case, place)) {
-        return Outcome::plain(Decision::Quarantined);
+    if let Some(active) = case.active.filter(|active| active.name == name_of(case, place)) {
+        return Outcome::plain(if active.only_cordons && drains(policy) { Decision::Cordoned } else { Decision::Quarantined });
     }
     if let Some(why) = gates.only_records {
         return Outcome::because(Decision::Recorded, why);
@@ -80,18 +93,50 @@ pub(super) fn outcome(case: &Case<'_>, place: &Place, policy: Policy<'_>) -> Out
     if let Some(why) = gates.unenforced {
         return Outcome::because(Decision::IdentityUnenforced, why);
     }
-    if case.active.is_some() {
-        return Outcome::plain(Decision::AlreadyQuarantined);
+    match case.active {
+        Some(active) if active.only_cordons && drains(policy) => raise(case, active),
+        Some(_) => Outcome::plain(Decision::AlreadyQuarantined),
+        None => begin(case, place, policy),
     }
+}
+
+fn drains(policy: Policy<'_>) -> bool {
+    policy.spec.response.action == ResponseAction::Drain
+}
+
+/// A host that only was taken out of service is to be drained: the gates are asked as for a new one. There is no cooldown in it, since nothing is done twice.
+fn raise(case: &Case<'_>, active: Active<'_>) -> Outcome {
+    let gates = &case.gates;
+    if let Some(why) = gates.stale_view {
+        return Outcome::because(Decision::Stale, why);
+    }
+    match gates.over_share.or(gates.over_budget) {
+        Some(why) => Outcome::because(Decision::OverBudget, format!("It stays out of service by HostQuarantine {} and is not drained. {why}", active.name)),
+        None => Outcome::plain(Decision::AlreadyQuarantined),
+    }
+}
+
+/// A host without a quarantine.
+fn begin(case: &Case<'_>, place: &Place, policy: Policy<'_>) -> Outcome {
+    let gates = &case.gates;
     if let Some(why) = gates.stale_view {
         return Outcome::because(Decision::Stale, why);
     }
     if let Some(cooling) = cooldown(case, place, policy) {
         return cooling;
     }
-    match limits(case, policy).or_else(|| gates.over_share.or(gates.over_budget).map(|why| Outcome::because(Decision::OverBudget, why))) {
-        Some(over) => over,
-        None => Outcome::plain(Decision::Quarantined),
+    // The ceiling on the share closes everything: many hosts alert, and a person must look.
+    if let Some(why) = gates.over_share {
+        return Outcome::because(Decision::OverBudget, why);
+    }
+    let over = limits(case, policy).or_else(|| gates.over_budget.map(|why| Outcome::because(Decision::OverBudget, why)));
+    match (over, policy.spec.on_limit) {
+        (None, _) => Outcome::plain(Decision::Quarantined),
+        (Some(over), OnLimit::Record) => over,
+        (Some(over), OnLimit::Cordon) => match gates.no_cordon {
+            None => Outcome { decision: Decision::Cordoned, again_at: None, ..over },
+            Some(no) => Outcome { why: Some(format!("{} {no}", over.why.unwrap_or_default())), ..over },
+        },
     }
 }
 

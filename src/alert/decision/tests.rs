@@ -51,6 +51,7 @@ struct Scene {
     /// Other series, and how long ago their hosts were given back.
     peers: Vec<(HostAlertSpec, Option<f64>)>,
     active: Option<String>,
+    only_cordons: bool,
     released_at: Option<Timestamp>,
     acts: Vec<Act>,
     gates: Gates<'static>,
@@ -67,6 +68,7 @@ impl Scene {
             labels: Labels::new(),
             peers: Vec::new(),
             active: None,
+            only_cordons: false,
             released_at: None,
             acts: Vec::new(),
             gates: Gates::default(),
@@ -93,7 +95,7 @@ impl Scene {
             policies: &self.policies(),
             labels: &self.labels,
             peers: &peers,
-            active: self.active.as_deref(),
+            active: self.active.as_deref().map(|name| Active { name, only_cordons: self.only_cordons }),
             released_at: self.released_at,
             acts: &self.acts,
             gates: self.gates,
@@ -131,7 +133,7 @@ fn an_alert_that_satisfies_an_enforcing_policy_makes_a_quarantine() {
     assert_eq!(judgement.quarantine.as_ref(), Some(&new.name));
     assert!(new.name.starts_with("cmp-1-"));
     let minimal = json!({
-        "cloud": "production", "host": "cmp-1", "mode": "Enforce", "scope": "HostThreatened", "reason": "suricata 1:2024897 from 10.0.4.7",
+        "cloud": "production", "host": "cmp-1", "mode": "Enforce", "reason": "suricata 1:2024897 from 10.0.4.7",
         "trigger": {"policy": "lab", "policyGeneration": 4, "alerts": ["node-1-00"], "rules": ["suricata:1:2024897"]},
     });
     assert_eq!(new.spec, serde_json::from_value::<HostQuarantineSpec>(minimal).unwrap(), "everything else has the value that the API server would fill in");
@@ -654,7 +656,7 @@ fn every_decision_but_the_final_ones_is_taken_again() {
     ] {
         assert!(again(decision), "{decision:?}");
     }
-    for decision in [Decision::AlreadyQuarantined, Decision::Quarantined] {
+    for decision in [Decision::AlreadyQuarantined, Decision::Cordoned, Decision::Quarantined] {
         assert!(!again(decision), "{decision:?}");
     }
 }
@@ -681,6 +683,7 @@ fn a_change_of_judgement_is_written() {
         Judgement { host: name(), ..judgement.clone() },
         Judgement { policy: name(), ..judgement.clone() },
         Judgement { quarantine: name(), ..judgement.clone() },
+        Judgement { response: Some((Scope::HostCompromised, ResponseAction::Drain)), ..judgement.clone() },
         Judgement { message: "Another reason.".into(), ..judgement.clone() },
         Judgement { observed: vec![ObservedDecision { policy: "p".into(), decision: Decision::Stale }], ..judgement.clone() },
     ];
@@ -999,6 +1002,7 @@ fn the_gates_speak_in_a_fixed_order() {
         stale_view: Some("stale view"),
         over_share: Some("share"),
         over_budget: Some("budget"),
+        no_cordon: None,
     };
     scene.acts = vec![act_before(5.0)];
     scene.active = Some("other".into());
@@ -1015,11 +1019,11 @@ fn the_gates_speak_in_a_fixed_order() {
     look(&scene);
     scene.acts = vec![Act { host: HostName::from("cmp-2"), under_way: true, ..act_before(5.0) }];
     look(&scene);
-    assert_says(&scene.judge(), &["maxConcurrentQuarantines"]);
-    scene.acts.clear();
-    look(&scene);
     assert_says(&scene.judge(), &["share"]);
     scene.gates.over_share = None;
+    look(&scene);
+    assert_says(&scene.judge(), &["maxConcurrentQuarantines"]);
+    scene.acts.clear();
     look(&scene);
     assert_says(&scene.judge(), &["budget"]);
     scene.gates.over_budget = None;
@@ -1039,4 +1043,63 @@ fn the_gates_speak_in_a_fixed_order() {
             Decision::Quarantined
         ]
     );
+}
+
+// --- the response ---
+
+#[test]
+fn a_quarantine_says_what_its_policy_says() {
+    let response =
+        json!({"scope": "HostThreatened", "action": "Cordon", "template": {"migration": {"maxAttempts": 2}, "destinations": {"exclude": ["cmp-9"]}}});
+    let judgement = scene(json!({}), json!({"mode": "Approve", "response": response})).judge();
+    let spec = judgement.create.unwrap().spec;
+    assert_eq!((spec.mode, spec.scope, spec.action), (Mode::Approve, Scope::HostThreatened, ResponseAction::Cordon));
+    assert_eq!((spec.migration.max_attempts, spec.destinations.exclude.as_slice()), (2, &["cmp-9".to_owned()][..]));
+    assert_eq!(judgement.response, Some((Scope::HostThreatened, ResponseAction::Cordon)));
+}
+
+#[test]
+fn an_alert_that_joins_says_what_its_policy_suspects() {
+    let mut scene = scene(json!({}), json!({"response": {"scope": "HostCompromised"}}));
+    scene.active = Some("maintenance".into());
+    let judgement = scene.judge();
+    let status = judgement.status(&scene.alert, None, scene.now);
+    assert_eq!((status.decision, status.scope, status.action), (Some(Decision::AlreadyQuarantined), Some(Scope::HostCompromised), Some(ResponseAction::Drain)));
+    assert_says(&judgement, &["with scope HostCompromised and action Drain"]);
+}
+
+#[test]
+fn what_only_takes_a_host_out_of_service_is_no_shield() {
+    let decide = |action: &str, gates: Gates<'static>, acts: Vec<Act>| {
+        let mut scene = scene(json!({}), json!({"response": {"action": action}}));
+        (scene.active, scene.only_cordons, scene.gates, scene.acts) = (Some("cordon".into()), true, gates, acts);
+        scene.judge()
+    };
+    let open = Gates::default();
+    assert_eq!(decide("Drain", open, vec![act_before(5.0)]).decision, Decision::AlreadyQuarantined, "whatever the cooldown of the cordon");
+    assert_eq!(decide("Cordon", Gates { over_budget: Some("budget"), ..open }, Vec::new()).decision, Decision::AlreadyQuarantined);
+    let shut = decide("Drain", Gates { over_budget: Some("budget"), ..open }, Vec::new());
+    assert_eq!((shut.decision, shut.quarantine.as_ref()), (Decision::OverBudget, None));
+    assert_says(&shut, &["stays out of service by HostQuarantine cordon", "budget"]);
+}
+
+#[test]
+fn on_limit_cordon_takes_the_host_out_of_service_within_its_own_budget() {
+    let decide = |on_limit: &str, gates: Gates<'static>| {
+        let mut scene = scene(json!({}), json!({"onLimit": on_limit}));
+        scene.gates = gates;
+        scene.judge()
+    };
+    let over = Gates { over_budget: Some("No more hosts."), ..Gates::default() };
+    assert_eq!(decide("Record", over).decision, Decision::OverBudget);
+    let cordoned = decide("Cordon", over);
+    assert_eq!(cordoned.decision, Decision::Cordoned);
+    assert_says(&cordoned, &["taken out of service and not drained (spec.onLimit)", "No more hosts."]);
+    let spec = cordoned.create.unwrap().spec;
+    assert_eq!((spec.action, spec.trigger.unwrap().over_budget, cordoned.quarantine.is_some()), (ResponseAction::Cordon, true, true));
+    let none_left = decide("Cordon", Gates { no_cordon: Some("No more cordons."), ..over });
+    assert_eq!((none_left.decision, none_left.create.as_ref()), (Decision::OverBudget, None));
+    assert_says(&none_left, &["No more hosts.", "No more cordons."]);
+    let many_alert = decide("Cordon", Gates { over_share: Some("Too many."), ..over });
+    assert_eq!(many_alert.decision, Decision::OverBudget, "a person must look");
 }

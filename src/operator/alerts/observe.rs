@@ -6,7 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use kube::core::DeserializeGuard;
 
-use crate::alert::decision::{Act, Case, CloudFacts, Gates, Labels, Place, Policy, Series, Unmapped, age, counts_one_series, locate, matches, same_group};
+use crate::alert::decision::{
+    Act, Active, Case, CloudFacts, Gates, Labels, Place, Policy, Series, Unmapped, age, counts_one_series, locate, matches, same_group,
+};
 use crate::api::condition::RUNS_ON_SUSPECT;
 use crate::api::{HostAlert, OpenStackCloud, OpenStackCloudSpec, QuarantinePolicy};
 use crate::gate;
@@ -53,6 +55,8 @@ impl Beginning {
 pub(super) struct Facts {
     name: String,
     pub(super) active: Option<String>,
+    /// The active one is a policy's and only takes the host out of service.
+    only_cordons: bool,
     released_at: Option<Timestamp>,
     acts: Vec<Act>,
     peers: Vec<Peer>,
@@ -61,6 +65,7 @@ pub(super) struct Facts {
     stale_view: Option<String>,
     over_share: Option<String>,
     over_budget: Option<String>,
+    no_cordon: Option<String>,
 }
 
 /// Another series of the cloud that is counted together with the one that is judged.
@@ -89,6 +94,7 @@ impl Facts {
         let mut facts = Self {
             name: alert.name_any(),
             active: None,
+            only_cordons: false,
             released_at: None,
             acts: Vec::new(),
             peers: Vec::new(),
@@ -97,11 +103,14 @@ impl Facts {
             stale_view: None,
             over_share: None,
             over_budget: None,
+            no_cordon: None,
         };
         let Ok(place) = &beginning.place else { return facts };
         let Some(spec) = context.cloud_spec(&place.cloud) else { return facts };
         let view = BudgetView::of(context, &place.cloud, spec.budget);
-        facts.active = gate::active_on(&view.claims, &place.cloud, &place.host).map(|claim| claim.name.clone());
+        let active = gate::active_on(&view.claims, &place.cloud, &place.host);
+        facts.only_cordons = active.is_some_and(|claim| claim.only_cordons && !claim.by_person);
+        facts.active = active.map(|claim| claim.name.clone());
         facts.released_at = view.past.latest_release(&place.host);
         facts.acts = view.past.acts();
         facts.peers = peers(context, alert, beginning, place, &view, now);
@@ -120,6 +129,7 @@ impl Facts {
         self.stale_view = words(gate::fresh(&place.cloud, view.begun_at(), spec.inventory.stale_after.get(), now));
         self.over_share = words(gate::alerting_share(&budget));
         self.over_budget = words(gate::budget_for_decision(&budget, &place.host));
+        self.no_cordon = words(gate::cordon_for_decision(&budget, &place.host));
     }
 
     /// The other series that were counted.
@@ -145,7 +155,7 @@ impl Facts {
             policies,
             labels: &beginning.labels,
             peers,
-            active: self.active.as_deref(),
+            active: self.active.as_deref().map(|name| Active { name, only_cordons: self.only_cordons }),
             released_at: self.released_at,
             acts: &self.acts,
             gates: Gates {
@@ -154,6 +164,7 @@ impl Facts {
                 stale_view: self.stale_view.as_deref(),
                 over_share: self.over_share.as_deref(),
                 over_budget: self.over_budget.as_deref(),
+                no_cordon: self.no_cordon.as_deref(),
             },
         }
     }

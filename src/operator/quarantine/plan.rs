@@ -17,7 +17,7 @@ use crate::operator::places;
 use crate::plan::{NoPlace, Subject, digest, spread};
 use crate::quarantine::{Joined, PlanSight, RunFacts, effective_scope, passengers};
 
-/// What later alerts on the host ask for: those that were decided to join this object, each with what its policy asks for.
+/// What later alerts on the host ask for: those that were decided to join this object, each with what the policy that decided asked for.
 pub(super) fn joined(context: &Context, quarantine: &HostQuarantine) -> Joined {
     let name = quarantine.name_any();
     let created = quarantine.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
@@ -27,18 +27,11 @@ pub(super) fn joined(context: &Context, quarantine: &HostQuarantine) -> Joined {
         if status.decision != Some(Decision::AlreadyQuarantined) {
             continue;
         }
-        let (scope, action) = asked_for(context, status.policy.as_deref().unwrap_or_default());
-        joined.scope = joined.scope.max(scope);
-        joined.drain |= action == Some(ResponseAction::Drain);
+        joined.scope = joined.scope.max(status.scope);
+        joined.drain |= status.action == Some(ResponseAction::Drain);
         joined.is_new |= status.last_received.is_some_and(|received| received.0 > created);
     }
     joined
-}
-
-/// What a policy asks for; nothing where it is gone.
-fn asked_for(context: &Context, policy: &str) -> (Option<Scope>, Option<ResponseAction>) {
-    let there = guard::all(&context.stores.policies).iter().any(|one| one.name_any() == policy);
-    if there { (Some(Scope::HostThreatened), Some(ResponseAction::Drain)) } else { (None, None) }
 }
 
 /// The plan as it would be made now; nothing while it is not known what the other hosts have room for.

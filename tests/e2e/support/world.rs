@@ -238,7 +238,7 @@ impl World {
     pub(crate) async fn create_policy(&self, name: &str, spec: Value) {
         let mut whole = json!({
             "cloud": CLOUD, "mode": "Enforce", "match": {"minSeverity": "High"}, "evidence": {"flow": "Established"}, "threshold": {"count": 1},
-            "cooldown": {"perHost": "0s", "perRule": "0s"}, "limits": {"maxConcurrentQuarantines": 100, "maxQuarantinesPerHour": 100},
+            "response": {"scope": "HostThreatened"}, "cooldown": {"perHost": "0s", "perRule": "0s"}, "limits": {"maxConcurrentQuarantines": 100, "maxQuarantinesPerHour": 100},
         });
         lay_over(&mut whole, spec);
         self.create::<QuarantinePolicy>(name, whole).await;
