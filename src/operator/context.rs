@@ -12,7 +12,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::alerts::{Alarms, StaleAtStart};
+use super::alerts::Alarms;
 use super::crash::Crash;
 use super::feeds::Readiness;
 use super::identity::Grounds;
@@ -111,15 +111,12 @@ pub(super) struct Context {
     /// What is heard of the sentinels.
     pub(super) hearing: Hearing,
     pub(super) crash: Crash,
-    /// Which hosts are alerted.
     pub(super) alarms: Alarms,
     pub(super) metrics: OperatorMetrics,
     pub(super) health: Health,
     pub(super) leadership: Leadership,
     /// The Kubernetes node that this operator runs on, if it was told.
     pub(super) node: Option<String>,
-    /// Of which hosts was said that they had stale alerts when this process began.
-    pub(super) stale_at_start: StaleAtStart,
     /// Spawned pollers; each ends with its cloud.
     pub(super) tasks: tokio_util::task::TaskTracker,
     clouds: Mutex<HashMap<String, Result<Arc<LiveCloud>, Unusable>>>,
@@ -155,7 +152,7 @@ impl Context {
         let Base { client, clock, metrics, health, leadership, node, crash } = base;
         Self {
             events: Events::new(client.clone(), None),
-            stale_at_start: StaleAtStart::since(clock.now()),
+            alarms: Alarms::since(clock.now()),
             client,
             clock,
             stores,
@@ -164,7 +161,6 @@ impl Context {
             slots: Slots::default(),
             hearing: Hearing::default(),
             crash,
-            alarms: Alarms::default(),
             metrics,
             health,
             leadership,

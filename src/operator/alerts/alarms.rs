@@ -16,6 +16,7 @@ use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::stale::StaleAtStart;
 use crate::alert::decision::{Held, Judgement, Place, age};
 use crate::api::HostAlert;
 use crate::api::alert::Decision;
@@ -31,9 +32,12 @@ const ALERTED_FOR: SignedDuration = SignedDuration::from_mins(30);
 /// How long a host counts in the share of hosts that alert at once.
 const ALERTING_FOR: SignedDuration = SignedDuration::from_mins(10);
 
-/// When policies' evidence and threshold last held.
-#[derive(Debug, Default)]
-pub(in super::super) struct Alarms(Mutex<Option<Known>>);
+/// When policies' evidence and threshold last held, and of which hosts was said that their alerts were too old when this process began.
+#[derive(Debug)]
+pub(in super::super) struct Alarms {
+    known: Mutex<Option<Known>>,
+    pub(super) stale: StaleAtStart,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -49,6 +53,11 @@ struct Times {
 }
 
 impl Alarms {
+    /// As this process begins.
+    pub(in super::super) fn since(began: Timestamp) -> Self {
+        Self { known: Mutex::default(), stale: StaleAtStart::since(began) }
+    }
+
     /// Notes a judgement on an alert.
     pub(super) fn note(&self, context: &Context, alert: &HostAlert, judgement: &Judgement, now: Timestamp) {
         let (Some(cloud), Some(host), true) = (&judgement.cloud, &judgement.host, judgement.held != Held::Not) else { return };
@@ -57,7 +66,7 @@ impl Alarms {
     }
 
     fn with<T>(&self, context: &Context, act: impl FnOnce(&mut Known) -> T) -> T {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         act(known.get_or_insert_with(|| Known::from_status(context)))
     }
 }

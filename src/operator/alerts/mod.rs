@@ -31,7 +31,6 @@ use observe::{Beginning, Facts, Peer};
 pub(super) use act::moments_of;
 pub(super) use alarms::alerted_hosts;
 pub(super) use alarms::{Alarms, alerting_hosts, waiting_attackers};
-pub(super) use stale::StaleAtStart;
 
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostAlert>>, context: Arc<Context>) -> Result<Action, Failure> {
     let Some(alert) = guard::valid(&object) else { return Ok(Action::await_change()) };

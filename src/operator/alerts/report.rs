@@ -43,7 +43,7 @@ async fn tell(context: &Context, alert: &HostAlert, judgement: &Judgement) {
     let warns = [Decision::Unmapped, Decision::IdentityUnenforced, Decision::OverBudget, Decision::Quarantined];
     let tone = if warns.contains(&judgement.decision) { Tone::Warning } else { Tone::Normal };
     let too_old = judgement.decision == Decision::Stale && judgement.held == Held::Not;
-    let telling = if too_old { context.stale_at_start.telling(&alert.spec.node, super::observe::written(alert)) } else { Telling::AsUsual };
+    let telling = if too_old { context.alarms.stale.telling(&alert.spec.node, super::observe::written(alert)) } else { Telling::AsUsual };
     if telling != Telling::AsUsual {
         context.metrics.stale_at_start.one([alert.spec.node.clone()]);
     }

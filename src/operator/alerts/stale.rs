@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 /// The hosts that were told of since this process began.
 #[derive(Debug)]
-pub(in super::super) struct StaleAtStart {
+pub(super) struct StaleAtStart {
     began: Timestamp,
     told: Mutex<BTreeSet<String>>,
 }
@@ -25,7 +25,7 @@ pub(super) enum Telling {
 
 impl StaleAtStart {
     /// From this moment on.
-    pub(in super::super) fn since(began: Timestamp) -> Self {
+    pub(super) fn since(began: Timestamp) -> Self {
         Self { began, told: Mutex::default() }
     }
 
