@@ -21,6 +21,10 @@ fn residents(quarantine: &HostQuarantine) -> BTreeMap<String, ResidentReason> {
     status.residents.into_iter().map(|resident| (resident.server, resident.reason)).collect()
 }
 
+fn phase(quarantine: &HostQuarantine) -> Option<Phase> {
+    quarantine.status.as_ref().and_then(|status| status.phase)
+}
+
 /// Takes more than 60 s: that long a record that has just been written may be ahead of the list that it is compared with.
 #[tokio::test]
 async fn completed_but_the_server_still_has_the_old_host() {
@@ -124,7 +128,8 @@ async fn deleting_one_run_of_a_drain() {
     world.delete::<MigrationRun>(planned.metadata.name.as_deref().unwrap()).await;
     world.simulator().knobs("host-cmp-1", None);
     let expected = BTreeMap::from([(planned_server.to_string(), ResidentReason::RunDeleted)]);
-    let blocked = world.wait_for("hunch", "is blocked by the deleted run alone", |quarantine: &HostQuarantine| residents(quarantine) == expected).await;
+    let is_over = |quarantine: &HostQuarantine| phase(quarantine) == Some(Phase::Blocked) && residents(quarantine) == expected;
+    let blocked = world.wait_for("hunch", "is blocked by the deleted run alone", is_over).await;
     let message = &blocked.status.as_ref().unwrap().residents[0].message;
     assert!(message.contains("suspend") && message.contains("abort"), "{message}");
     assert_ne!(world.simulator().host_of(running_server).as_deref(), Some("cmp-1"), "followed to its end");
