@@ -4,18 +4,24 @@ use serde_json::json;
 use sidestep::api::HostAlert;
 use sidestep::api::alert::Decision;
 use sidestep::api::quarantine::Phase;
+use sidestep::simulator::Settings;
 
-use super::support::cloud::active;
+use super::support::cloud::{Cloud, Simulated, active};
 use super::support::world::{Setup, World, decision_of};
 
 #[tokio::test]
 async fn alerts_on_all_hosts_take_one_out_of_service_and_the_next_when_it_is_given_back() {
-    let mut setup = Setup::simulated(["cmp-1", "cmp-2", "cmp-3"].map(|host| active(host, host)).to_vec()).await;
+    // The fourth is not attacked: an alerted host takes no servers.
+    let hosts = ["cmp-1", "cmp-2", "cmp-3", "cmp-4"].map(str::to_owned).to_vec();
+    let attacked = &hosts[..3];
+    let servers = attacked.iter().map(|host| active(host, host)).collect();
+    let settings = Settings { hosts: hosts.clone(), servers, speed: 20.0, ..Settings::default() };
+    let mut setup = Setup::on(Cloud::Simulator(Simulated::start(settings).await));
     // That all hosts alert at once is a gate of its own.
     setup.spec = json!({"budget": {"alertingSharePercent": 100}});
     let world = World::start(setup).await;
-    for host in world.cloud.hosts() {
-        world.alert(&host);
+    for host in attacked {
+        world.alert(host);
     }
     let over = |alerts: &[HostAlert], decision| alerts.iter().filter(|alert| decision_of(alert) == Some(decision)).count();
     let settled = world
