@@ -138,82 +138,109 @@ fn is_for_writing(info: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-    use std::process::{Child, Command, Stdio};
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
 
     use super::*;
 
-    /// A process that holds what it is given as its standard output, and writes nothing.
-    struct Holder(Child);
+    const APPENDING: &str = "0102001";
+    const READING: &str = "0100000";
 
-    impl Holder {
-        fn of(file: File) -> Self {
-            Self(Command::new("sleep").arg("600").stdin(Stdio::null()).stdout(file).spawn().unwrap())
+    /// A folder that reads like `/proc`, and an alert file. A real child process would hold, for a moment, what other tests have open.
+    struct Host {
+        folder: TempDir,
+        eve: PathBuf,
+    }
+
+    impl Host {
+        /// As a process of the host sees it, or of a pod.
+        fn seen_from(namespace: &str) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let eve = folder.path().join("eve.json");
+            fs::write(&eve, "").unwrap();
+            let host = Self { eve, folder };
+            fs::create_dir_all(host.proc().join("self/ns")).unwrap();
+            symlink(namespace, host.proc().join("self/ns/pid")).unwrap();
+            fs::create_dir_all(host.proc().join("1/fd")).unwrap();
+            host
         }
 
-        fn end(mut self) {
-            self.0.kill().unwrap();
-            self.0.wait().unwrap();
+        fn pod() -> Self {
+            Self::seen_from("pid:[4026532299]")
+        }
+
+        fn proc(&self) -> PathBuf {
+            self.folder.path().join("proc")
+        }
+
+        /// A process that has the alert file open.
+        fn start(&self, process: u32, flags: &str) {
+            let folder = self.proc().join(process.to_string());
+            fs::create_dir_all(folder.join("fd")).unwrap();
+            fs::create_dir_all(folder.join("fdinfo")).unwrap();
+            fs::write(folder.join("fdinfo/7"), format!("pos:\t0\nflags:\t{flags}\nmnt_id:\t27\n")).unwrap();
+            // The file itself, as the kernel's links do, under whatever name.
+            fs::hard_link(&self.eve, folder.join("fd/7")).unwrap();
+        }
+
+        fn end(&self, process: u32) {
+            fs::remove_dir_all(self.proc().join(process.to_string())).unwrap();
+        }
+
+        fn writers(&self) -> Writers {
+            Writers { proc: self.proc(), ..Writers::new() }
+        }
+
+        fn look(&self, writers: &mut Writers, second: u64) -> Writer {
+            writers.look(&fs::metadata(&self.eve).unwrap(), Duration::from_secs(second))
         }
     }
 
-    impl Drop for Holder {
-        fn drop(&mut self) {
-            drop(self.0.kill());
-            drop(self.0.wait());
-        }
-    }
-
-    fn appending(path: &Path) -> File {
-        File::options().create(true).append(true).open(path).unwrap()
-    }
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
+    fn gone(seconds: u64) -> Writer {
+        Writer::Gone(Duration::from_secs(seconds))
     }
 
     #[test]
     fn the_process_that_writes_is_found_and_its_end_is_seen() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("eve.json");
-        let sensor = Holder::of(appending(&path));
-        let (mut writers, file) = (Writers::new(), fs::metadata(&path).unwrap());
-        assert_eq!(writers.look(&file, at(0)), Writer::Process(sensor.0.id()));
-        sensor.end();
-        assert_eq!(writers.look(&file, at(2)), Writer::Gone(at(0)));
-        assert_eq!(writers.look(&file, at(62)), Writer::Gone(at(60)));
-        let restarted = Holder::of(appending(&path));
-        assert_eq!(writers.look(&file, at(80)), Writer::Process(restarted.0.id()));
+        let (host, sensor, restarted) = (Host::pod(), 17, 99);
+        let mut writers = host.writers();
+        host.start(sensor, APPENDING);
+        assert_eq!(host.look(&mut writers, 0), Writer::Process(sensor));
+        host.end(sensor);
+        assert_eq!(host.look(&mut writers, 2), gone(0));
+        assert_eq!(host.look(&mut writers, 62), gone(60));
+        host.start(restarted, APPENDING);
+        assert_eq!(host.look(&mut writers, 80), Writer::Process(restarted));
     }
 
     #[test]
     fn a_process_that_only_reads_is_no_writer() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("eve.json");
-        drop(appending(&path));
-        let _reader = Holder::of(File::open(&path).unwrap());
-        let seen = Writers::new().look(&fs::metadata(&path).unwrap(), at(0));
-        assert!(matches!(seen, Writer::Hidden | Writer::Gone(_)), "{seen:?}");
+        let host = Host::pod();
+        host.start(17, READING);
+        assert_eq!(host.look(&mut host.writers(), 0), Writer::Hidden);
     }
 
     #[test]
     fn a_writer_that_was_not_told_yet_to_reopen_a_renamed_file_is_still_the_writer() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("eve.json");
-        let sensor = Holder::of(appending(&path));
-        let mut writers = Writers::new();
-        writers.look(&fs::metadata(&path).unwrap(), at(0));
-        fs::rename(&path, folder.path().join("eve.json.1")).unwrap();
-        drop(appending(&path));
-        assert_eq!(writers.look(&fs::metadata(&path).unwrap(), at(2)), Writer::Process(sensor.0.id()));
+        let host = Host::pod();
+        let mut writers = host.writers();
+        host.start(17, APPENDING);
+        host.look(&mut writers, 0);
+        fs::rename(&host.eve, host.eve.with_extension("json.1")).unwrap();
+        fs::write(&host.eve, "").unwrap();
+        assert_eq!(host.look(&mut writers, 2), Writer::Process(17));
     }
 
     #[test]
-    fn who_sees_nobody_and_not_everybody_says_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("eve.json");
-        drop(appending(&path));
-        let mut writers = Writers { proc: folder.path().join("no-proc"), ..Writers::new() };
-        assert_eq!(writers.look(&fs::metadata(&path).unwrap(), at(0)), Writer::Hidden);
+    fn that_nobody_is_found_proves_something_only_where_everybody_is_seen() {
+        let pod = Host::pod();
+        assert_eq!(pod.look(&mut pod.writers(), 0), Writer::Hidden);
+        let host = Host::seen_from(FIRST_NAMESPACE);
+        assert_eq!(host.look(&mut host.writers(), 0), gone(0));
+        // A process whose files may not be looked at: here, what should be a folder is none.
+        fs::create_dir_all(host.proc().join("5")).unwrap();
+        fs::write(host.proc().join("5/fd"), "").unwrap();
+        assert_eq!(host.look(&mut host.writers(), 0), Writer::Hidden);
     }
 }
