@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use sidestep::api::quarantine::Phase;
-use sidestep::api::run::{Outcome, RunPhase};
+use sidestep::api::run::Outcome;
 use sidestep::api::{HostQuarantine, OpenStackCloud};
 use sidestep::simulator::{Settings, VmState};
 use uuid::Uuid;
@@ -254,16 +254,17 @@ async fn abort(world: &World, scene: &Scene) {
     world.change::<HostQuarantine>(&scene.quarantine, json!({"abort": "All"})).await;
 }
 
-/// Each server has one record, which was cancelled, and stands where it stood; the runs say so.
+/// Each server has one record, which was cancelled, and stands where it stood; no run has an attempt under way.
 async fn aborted(world: &World, scene: &Scene) -> Result<(), String> {
     for server in &scene.servers {
         let rows: Vec<_> = world.simulator().migrations_of(*server).iter().map(|row| row.status).collect();
         let host = world.simulator().host_of(*server).unwrap();
         let runs = world.runs_of(&scene.quarantine).await;
         let run = runs.iter().find(|run| run.spec.server == server.to_string()).ok_or("no run")?;
-        let phase = run.status.as_ref().and_then(|status| status.phase);
-        if rows != [Some("cancelled")] || host != scene.host || phase != Some(RunPhase::Aborted) {
-            return Err(format!("{server} on {host}: {rows:?} {phase:?}"));
+        let attempts = run.status.clone().unwrap_or_default().attempts;
+        let over = attempts.len() == 1 && attempts.iter().all(|attempt| attempt.ended_at.is_some());
+        if rows != [Some("cancelled")] || host != scene.host || !over {
+            return Err(format!("{server} on {host}: {rows:?} {attempts:?}"));
         }
     }
     Ok(())

@@ -7,6 +7,7 @@ use serde_json::json;
 use sidestep::api::OpenStackCloud;
 use sidestep::api::quarantine::Phase;
 use sidestep::clock::Clock;
+use tokio::time::sleep;
 
 use super::support::cloud::four_servers;
 use super::support::process::Program;
@@ -102,7 +103,14 @@ async fn on_sigterm_the_lease_is_handed_over_at_once() {
 async fn a_leader_that_was_stopped_and_goes_on_writes_nothing_and_follows() {
     let (world, second) = two_operators_in_mid_drain().await;
     let first = world.operator();
-    let before = writes(first).await;
+    // Once it has nothing to write: what is under way in Nova is held.
+    let mut before = (-1.0, -1.0);
+    until("it writes nothing for a while", LIMIT, async || {
+        let earlier = std::mem::replace(&mut before, writes(first).await);
+        sleep(Duration::from_secs(3)).await;
+        if before == writes(first).await && before == earlier { Ok(()) } else { Err(format!("{before:?}")) }
+    })
+    .await;
     first.signal("STOP");
     leads(&second).await;
     // What the first one wanted to do next can be done from now on: it must not do it.
