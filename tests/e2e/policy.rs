@@ -164,7 +164,7 @@ async fn undo_the_same_alert_does_not_drain_a_host_again_that_was_released_as_a_
     world.alert("cmp-1");
     let first = world.wait_for_quarantine_of("cmp-1", "for the first alert", |_| true).await.metadata.name.unwrap();
     world.wait_for_phase(&first, Phase::Empty).await;
-    world.change::<HostQuarantine>(&first, json!({"release": {"requested": true, "verdict": "FalsePositive"}})).await;
+    world.change::<HostQuarantine>(&first, json!({"release": {"requested": true, "verdict": "FalsePositive", "approvedBy": world.user()}})).await;
     world.wait_for_phase(&first, Phase::Released).await;
     world.alert("cmp-1");
     let cooling = |alert: &HostAlert| decision_of(alert) == Some(Decision::Cooldown);
