@@ -26,7 +26,7 @@ use super::units::{Bound, Period, Witness};
     selectable = ".spec.sourceHost",
     selectable = ".spec.server",
     selectable = ".status.phase",
-    printcolumn(name = "Server", type_ = "string", json_path = ".status.serverShort"),
+    printcolumn(name = "Server", type_ = "string", json_path = ".status.serverShort", priority = 1),
     printcolumn(name = "From", type_ = "string", json_path = ".spec.sourceHost"),
     printcolumn(name = "To", type_ = "string", json_path = ".status.destinationHost"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),

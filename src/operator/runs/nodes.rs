@@ -9,9 +9,9 @@ use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use uuid::Uuid;
 
-use crate::api::MigrationRun;
 use crate::api::condition::{Kind, find, is_true};
-use crate::inventory::ServerId;
+use crate::api::{HostQuarantine, HostQuarantineStatus, MigrationRun};
+use crate::inventory::{HostView, Server, ServerId};
 use crate::migration::{Standing, open_attempt};
 use crate::operator::context::{Context, is_finished};
 use crate::operator::failure::chain;
@@ -67,8 +67,8 @@ fn server_of(node: &Node) -> Option<ServerId> {
     id.rsplit('/').next()?.parse::<Uuid>().ok().map(ServerId)
 }
 
-/// What holds for a run of such a server: after all others of its host, and one in all clouds at a time.
-pub(super) fn standing(context: &Context, run: &MigrationRun, nodes: &BTreeSet<ServerId>) -> Standing {
+/// What holds for a run of such a server: after all others of its host, and one in all clouds at a time. `view` is of its source.
+pub(super) fn standing(context: &Context, run: &MigrationRun, view: &HostView, quarantine: Option<&HostQuarantine>, nodes: &BTreeSet<ServerId>) -> Standing {
     let is_node = |run: &MigrationRun| run.spec.server.parse().is_ok_and(|server| nodes.contains(&ServerId(server)));
     if !is_node(run) {
         return Standing::Permits;
@@ -76,7 +76,11 @@ pub(super) fn standing(context: &Context, run: &MigrationRun, nodes: &BTreeSet<S
     let runs = context.stores.runs.state();
     let others = || runs.iter().filter_map(|object| object.0.as_ref().ok()).filter(|other| other.uid() != run.uid() && !is_finished(other));
     let same_source = |other: &&MigrationRun| other.spec.cloud == run.spec.cloud && other.spec.source_host == run.spec.source_host;
-    if others().filter(same_source).any(|other| !is_node(other) && !is_stuck(other)) {
+    // Runs are made side by side, so those of the others may not be there yet.
+    let has_run =
+        |server: &Server| runs.iter().filter_map(|object| object.0.as_ref().ok()).filter(same_source).any(|other| other.spec.server == server.id.to_string());
+    let awaits_run = |server: &&Server| !nodes.contains(&server.id) && !has_run(server);
+    if others().filter(same_source).any(|other| !is_node(other) && !is_stuck(other)) || without_residents(view, quarantine).any(|server| awaits_run(&server)) {
         return Standing::holds("the server is a node of the cluster that Sidestep runs in: it moves after all others of its host");
     }
     let under_way = |other: &MigrationRun| is_node(other) && other.status.as_ref().is_some_and(|status| open_attempt(status).is_some());
@@ -86,6 +90,14 @@ pub(super) fn standing(context: &Context, run: &MigrationRun, nodes: &BTreeSet<S
         return Standing::holds("the server is a node of the cluster that Sidestep runs in: such servers move one at a time");
     }
     Standing::Permits
+}
+
+/// The servers on the host that a run is made for sooner or later: all but the residents. None where a person made the run, or where not every resident is named.
+fn without_residents<'a>(view: &'a HostView, quarantine: Option<&'a HostQuarantine>) -> impl Iterator<Item = &'a Server> {
+    let status = quarantine.and_then(|quarantine| quarantine.status.as_ref());
+    let all_named = status.filter(|status| usize::try_from(status.resident_count.unwrap_or(0)).is_ok_and(|count| count <= status.residents.len()));
+    let is_resident = |server: &Server, status: &HostQuarantineStatus| status.residents.iter().any(|resident| resident.server == server.id.to_string());
+    all_named.into_iter().flat_map(move |status| view.servers.iter().filter(move |server| !is_resident(server, status)))
 }
 
 /// Whether a run goes on only when something changes: nobody waits for it.

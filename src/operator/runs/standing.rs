@@ -47,7 +47,7 @@ pub(super) fn standing(
     if has_timed_out(run) && others_have_not_tried(context, run) {
         return Standing::holds("its copy was aborted because others waited; it is tried again after all others");
     }
-    nodes::standing(context, run, nodes)
+    nodes::standing(context, run, view, quarantine, nodes)
 }
 
 /// What whoever made the run says: its quarantine, or, where a person made it, what holds for such a run.

@@ -196,18 +196,6 @@ impl Lab {
         }
     }
 
-    /// The network service does not answer from now on, or answers again.
-    pub(super) async fn network(&self, up: bool) {
-        match &self.backend {
-            Backend::Simulator(simulator) if up => simulator.clear_faults(),
-            Backend::Simulator(simulator) => {
-                let fault = json!({"method": "POST", "path": "/action", "answer": "500", "seconds": 3600});
-                simulator.add_fault(serde_json::from_value(fault).unwrap());
-            }
-            Backend::Nova(nova) => nova.svc(if up { "start" } else { "kill" }, "network"),
-        }
-    }
-
     /// Sends an action of a server.
     pub(super) async fn act(&self, server: ServerId, action: Value) -> Answered {
         self.raw.nova(Method::POST, &format!("/servers/{server}/action"), Some(action)).await

@@ -99,5 +99,4 @@ behaviours![
     states::members_of_a_group_stay_apart,
     placement::candidates_have_room_and_say_how_full_they_are,
     placement::aggregates_name_their_hosts,
-    states::without_the_network_service_a_move_is_an_error_of_the_api_and_nothing_is_asked,
 ];

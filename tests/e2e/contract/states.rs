@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 use sidestep::inventory::{RowStatus, ServerId, ServerStatus};
-use sidestep::openstack::PostOutcome;
 
 use super::lab::{Initial, Lab, host};
 
@@ -74,16 +73,4 @@ pub(super) async fn members_of_a_group_stay_apart(lab: &Lab) {
     let (row, stayed) = lab.settled(&posted).await;
     assert_eq!((row.status, stayed.host), (RowStatus::Error, Some(host(1))));
     assert!(lab.reason(&posted).await.contains("No valid host"));
-}
-
-pub(super) async fn without_the_network_service_a_move_is_an_error_of_the_api_and_nothing_is_asked(lab: &Lab) {
-    let server = lab.boot_one(&host(1), Initial::Active).await;
-    lab.network(false).await;
-    let outcome = lab.control.live_migrate(server, None).await;
-    assert!(matches!(&outcome, PostOutcome::Unknown(fault) if fault.status() == Some(500)), "{outcome:?}");
-    lab.network(true).await;
-    let stayed = lab.server(server).await;
-    assert_eq!((stayed.status, stayed.host, stayed.task_state), (ServerStatus::Active, Some(host(1)), None));
-    assert_eq!(lab.rows(server).await, []);
-    assert_eq!(lab.settled(&lab.migrate(server).await).await.0.status, RowStatus::Completed);
 }

@@ -172,7 +172,7 @@ async fn a_narrower_schema_locks_stored_objects() {
     kubectl.run_with(&["replace", "-f", "-"], &definition.to_string()).ok();
     let reason = "x".repeat(300);
     let made = || {
-        let object = json!({"apiVersion": "sidestep.dev/v1alpha1", "kind": "HostQuarantine", "metadata": {"name": "stored"}, "spec": {"cloud": CLOUD, "host": "cmp-1", "reason": reason}});
+        let object = json!({"apiVersion": "sidestep.dev/v1alpha1", "kind": "HostQuarantine", "metadata": {"name": "stored"}, "spec": {"cloud": CLOUD, "host": "cmp-1", "scope": "Maintenance", "reason": reason}});
         kubectl.run_with(&["create", "--validate=strict", "-f", "-"], &object.to_string()).status.success()
     };
     assert!((0..100).any(|_| made()), "the wider definition is not served");
