@@ -9,7 +9,7 @@ use super::drain::RunFacts;
 use super::facts::PlanSight;
 use crate::api::condition::{Kind, State};
 use crate::api::quarantine::{PlanSummary, TimelineEvent};
-use crate::api::units::Scope;
+use crate::api::units::{Mode, Scope};
 use crate::inventory::ServerId;
 
 /// The most hosts that status names.
@@ -83,6 +83,11 @@ impl Draft<'_> {
     }
 
     fn judge_approval(&mut self, needed: Option<(&'static str, &'static str)>) -> bool {
+        // Set once: a condition that is set to and fro would be written at every look.
+        if self.incident.spec.mode == Mode::Observe {
+            self.set(Kind::Approved, State::Unknown, "NotAsked", "");
+            return true;
+        }
         let Some((reason, why)) = needed else {
             self.set(Kind::Approved, State::True, NOT_REQUIRED, "");
             return true;

@@ -219,7 +219,6 @@ impl Draft<'_> {
             self.next.pace = Pace::Soon;
             return;
         }
-        self.set(Kind::Approved, State::Unknown, "NotAsked", "");
         let tally = self.tally(view, false, true);
         let message = format!("{} servers would be moved and {} would stay; nothing is written to the cloud", tally.new_runs.len(), tally.residents.len());
         self.next.status.progress = Some(tally.progress);

@@ -329,6 +329,18 @@ fn observe_writes_nothing_and_shows_what_would_move() {
 }
 
 #[test]
+fn while_nothing_changes_the_status_stays_as_it_is() {
+    for mode in [Mode::Observe, Mode::Approve, Mode::Enforce] {
+        let mut world = World::new().with_servers(vec![server(2, "SUSPENDED")]);
+        world.spec.mode = mode;
+        world.steps(6);
+        let before = world.status.clone();
+        world.steps(3);
+        assert_eq!(world.status, before, "{mode:?}");
+    }
+}
+
+#[test]
 fn the_gates_are_asked_again_when_observe_becomes_enforce() {
     let mut world = World::new();
     world.spec.mode = Mode::Observe;
