@@ -10,7 +10,7 @@ use sidestep::clock::Clock;
 
 use super::support::cloud::four_servers;
 use super::support::process::Program;
-use super::support::world::{CLOUD, LIMIT, Setup, World, until};
+use super::support::world::{CLOUD, LIMIT, Setup, World, condition_of, until};
 
 /// The line of an operator's `/readyz` about its part in the election.
 async fn standing(operator: &Program) -> String {
@@ -166,8 +166,10 @@ async fn one_operator_that_runs_on_a_host_of_the_cloud_only_records() {
     let mut world = world;
     world.kill_operator();
     world.start_operator(&["--node", "cmp-1"]);
-    let ready = world.wait_for_condition::<OpenStackCloud>(CLOUD, "Ready", "False").await;
-    assert!(ready.reason == "RunsOnSuspect" && ready.message.contains("node cmp-1"), "{ready:?}");
+    // Before its first look it is not Ready either, for another reason.
+    let runs_on_suspect = |cloud: &OpenStackCloud| condition_of(cloud, "Ready").is_some_and(|ready| ready.status == "False" && ready.reason == "RunsOnSuspect");
+    let cloud = world.wait_for(CLOUD, "says that its operator runs on a host of it", runs_on_suspect).await;
+    assert!(condition_of(&cloud, "Ready").unwrap().message.contains("node cmp-1"), "{cloud:?}");
     world.quarantine_by_hand("hunch", "cmp-2", "Enforce").await;
     world.wait_for_phase("hunch", Phase::Pending).await;
     assert_eq!(world.simulator().moves_asked(0), Ok(()));
