@@ -86,11 +86,13 @@ impl Brake {
         }
     }
 
-    /// A move starts: while the brake holds it is the probe of this minute.
-    pub fn started(&mut self, now: Timestamp) {
+    /// A move starts, if it may: while the brake holds it is the probe of this minute, and nobody else's.
+    pub fn start(&mut self, now: Timestamp) -> Result<(), Held> {
+        self.may_start(now)?;
         if let Some(open) = &mut self.open {
             open.next_probe = later(now);
         }
+        Ok(())
     }
 }
 
@@ -140,7 +142,7 @@ mod tests {
         assert_eq!(held.until, at(70));
         assert!(held.message.contains(DOWN), "{held:?}");
         assert!(brake.may_start(at(70)).is_ok());
-        brake.started(at(70));
+        assert!(brake.start(at(70)).is_ok() && brake.start(at(70)).is_err(), "one of two that ask at once is the probe");
         assert!(brake.may_start(at(71)).is_err() && brake.may_start(at(130)).is_ok());
     }
 

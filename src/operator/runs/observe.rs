@@ -12,7 +12,7 @@ use super::standing::{standing, wish};
 use crate::api::run::Attempt;
 use crate::api::{HostQuarantine, MigrationRun};
 use crate::inventory::{HostName, HostView, NovaMigration, RowStatus, Server, ServerId};
-use crate::migration::{Absence, Choice, Observation, Run, ServerSight, Standing, UNRESOLVED_AFTER, completion_timeout, find_row, is_due, open_attempt};
+use crate::migration::{Absence, Choice, Held, Observation, Run, ServerSight, Standing, UNRESOLVED_AFTER, completion_timeout, find_row, is_due, open_attempt};
 use crate::openstack::{Fault, MigrationFilter};
 use crate::operator::cloud;
 use crate::operator::context::{Context, LiveCloud, owner_uid};
@@ -201,7 +201,7 @@ impl Look<'_> {
         }
         if let Err(held) = context.brake(cloud, |brake| brake.may_start(context.clock.now())) {
             context.slots.leave(&name);
-            seen.standing = Standing::Holds { reason: Some("DependencyDown"), message: held.message, until: Some(held.until) };
+            seen.standing = braked(held);
             return Ok(());
         }
         match choose(context, self.live, self.object, server, bounds(context, self.quarantine)).await? {
@@ -230,12 +230,17 @@ impl Look<'_> {
             seen.standing = Standing::holds(NO_SLOT);
             return Ok(());
         }
+        // Asked again: another may have become this minute's probe while the destination was chosen.
+        if let Err(held) = context.brake(&spec.cloud, |brake| brake.start(context.clock.now())) {
+            context.give_back(&name);
+            seen.standing = braked(held);
+            return Ok(());
+        }
         // The intent must name the highest record there is, so the poller's selection will not do.
         match of_server(self.live, self.run.server).await {
             Ok(rows) => {
                 seen.rows = rows;
                 seen.choice = choice;
-                context.brake(&spec.cloud, |brake| brake.started(context.clock.now()));
                 Ok(())
             }
             Err(fault) => {
@@ -312,6 +317,10 @@ impl Look<'_> {
 
 async fn of_server(live: &LiveCloud, server: ServerId) -> Result<Vec<NovaMigration>, Fault> {
     live.cloud.migrations(&MigrationFilter { server: Some(server), ..MigrationFilter::default() }).await
+}
+
+fn braked(held: Held) -> Standing {
+    Standing::Holds { reason: Some("DependencyDown"), message: held.message, until: Some(held.until) }
 }
 
 fn after(time: Timestamp, by: Duration) -> Timestamp {

@@ -67,6 +67,17 @@ async fn a_dependency_is_down_for_minutes_and_every_servers_attempts_are_used_up
     assert!(run.status.as_ref().unwrap().next_attempt.is_some());
     assert!(condition_of(&run, "Succeeded").unwrap().message.contains("Connection to the network service failed"));
     let asked = || world.simulator().cloud(|cloud| cloud.migrations().count());
+    world
+        .until("what was under way when starts paused has ended", async || {
+            let open = world
+                .runs_of("hunch")
+                .await
+                .iter()
+                .filter(|run| run.status.as_ref().is_some_and(|status| status.attempts.iter().any(|attempt| attempt.ended_at.is_none())))
+                .count();
+            if open == 0 { Ok(()) } else { Err(format!("{open} attempts are open")) }
+        })
+        .await;
     let before = asked();
     assert!(before <= 12, "{before} requests before starts paused");
     // One probe goes out while it is down.
