@@ -7,6 +7,7 @@ mod budget;
 mod contract;
 mod crashes;
 mod ctl;
+mod demo;
 mod drain;
 mod heartbeat;
 mod identity;

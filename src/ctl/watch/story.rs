@@ -233,7 +233,7 @@ pub(super) fn fit(rows: Vec<Row>, most: usize) -> Vec<Row> {
 fn host_row(object: &HostQuarantine) -> Row {
     let progress = object.status.as_ref().and_then(|status| status.progress);
     let figures =
-        progress.map(|progress| format!("{} of {} servers left, {} moving, {} waiting", progress.migrated, progress.total, progress.running, progress.waiting));
+        progress.map(|progress| format!("{} of {} servers gone, {} moving, {} waiting", progress.migrated, progress.total, progress.running, progress.waiting));
     let residents = object.status.as_ref().and_then(|status| status.resident_count).filter(|count| *count > 0);
     let text = [figures, residents.map(|count| format!("{count} residents")), Some(word(object)).filter(|word| !word.is_empty())];
     Row {
