@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | the file cannot be read | Degraded |
 //! | something that the sentinel itself knows to be amiss | Degraded |
-//! | there is no file, for longer than `patience` | Dead |
+//! | there never was a file, for longer than `patience` | Dead |
 //! | statistics keep coming (Suricata writes them into `eve.json`, every 8 s unless told otherwise) | Healthy |
 //! | statistics came, and have stopped, while other records still come | Degraded |
 //! | statistics came, and have stopped, and nothing else comes | Dead |
@@ -16,6 +16,9 @@
 //! | a process has the file open for writing | Healthy |
 //! | a record came within the last 10 min | Healthy |
 //! | none of these | Unknown |
+//!
+//! A file that was there and is not any more was rotated: Suricata and Snort make the next one with their next alert, which may be days away (measured with Suricata 7, rename and SIGHUP).
+//! Its writer is whoever still holds it under its other name.
 //!
 //! `patience` is what a restart of the sensor may take: Suricata with a large rule set needs a minute before it opens its file.
 
@@ -50,8 +53,10 @@ pub struct Evidence<'a> {
 /// The alert file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum File {
-    /// There is none, for so long.
+    /// There is none, for so long, and there was none before.
     Absent(Duration),
+    /// There was one, and it is gone or has another name.
+    Away,
     /// It is there and cannot be read: the operating system's words.
     Unreadable(String),
     /// It holds something.
@@ -104,11 +109,19 @@ pub fn judge(evidence: &Evidence<'_>, patience: Duration) -> (SensorHealth, Stri
             SensorHealth::Degraded,
             "a process has the alert file open, and has written nothing into it for a day: provoke an alert to see whether the sensor sees traffic".to_owned(),
         ),
+        (Writer::Process(_), File::Away) => (
+            SensorHealth::Healthy,
+            "the alert file was renamed or removed, and a process still holds it open; sensors make the next file with their next alert".to_owned(),
+        ),
         (Writer::Process(_), _) => (SensorHealth::Healthy, "a process has the alert file open for writing".to_owned()),
         (_, File::Empty(age)) if *age >= EMPTY_FOR_TOO_LONG => {
             (SensorHealth::Dead, "the alert file has been empty for a day: look whether the sensor runs and sees traffic".to_owned())
         }
         _ if wrote_within(RECENT) => (SensorHealth::Healthy, "it keeps writing".to_owned()),
+        (_, File::Away) => (
+            SensorHealth::Unknown,
+            "the alert file was renamed or removed, and nothing tells whether the sensor runs: sensors make the next file with their next alert".to_owned(),
+        ),
         _ => (
             SensorHealth::Unknown,
             "it is quiet, and nothing tells whether it runs: it writes no statistics, and the sentinel sees no process that has the file open".to_owned(),
@@ -196,6 +209,16 @@ mod tests {
     fn a_missing_file_is_waited_for_and_then_a_dead_sensor() {
         assert_health(&Evidence { file: File::Absent(PATIENCE - MOMENT), ..quiet() }, SensorHealth::Unknown, "no alert file yet");
         assert_health(&Evidence { file: File::Absent(PATIENCE), ..quiet() }, SensorHealth::Dead, "no alert file");
+    }
+
+    #[test]
+    fn a_file_that_was_renamed_and_not_made_anew_is_no_dead_sensor() {
+        let away = |writer, last_record| Evidence { file: File::Away, writer, last_record, ..quiet() };
+        assert_health(&away(Writer::Process(17), Some(DAY)), SensorHealth::Healthy, "still holds it open");
+        assert_health(&away(Writer::Hidden, Some(HOUR)), SensorHealth::Unknown, "with their next alert");
+        assert_health(&away(Writer::Gone(PATIENCE), Some(HOUR)), SensorHealth::Dead, "no process has the alert file open");
+        let talks = Evidence { statistics: statistics(MOMENT, None), ..away(Writer::Hidden, Some(MOMENT)) };
+        assert_health(&talks, SensorHealth::Healthy, "statistics keep coming");
     }
 
     #[test]

@@ -21,25 +21,30 @@ pub(super) struct Sight {
 #[derive(Debug)]
 pub(super) struct Looker {
     absent_since: Option<Duration>,
+    /// Whether there ever was a file.
+    was_there: bool,
     writers: Writers,
 }
 
 impl Looker {
     pub(super) fn new() -> Self {
-        Self { absent_since: None, writers: Writers::new() }
+        Self { absent_since: None, was_there: false, writers: Writers::new() }
     }
 
     pub(super) fn look(&mut self, path: &Path, clock: &Clock) -> Sight {
         let now = clock.monotonic();
         let metadata = match fs::metadata(path) {
             Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.was_there => {
+                return Sight { file: sensor::File::Away, writer: self.writers.look_for_the_last(now), size: None };
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let since = *self.absent_since.get_or_insert(now);
                 return Sight { file: sensor::File::Absent(now.saturating_sub(since)), writer: Writer::Hidden, size: None };
             }
             Err(error) => return Sight { file: sensor::File::Unreadable(error.to_string()), writer: Writer::Hidden, size: None },
         };
-        self.absent_since = None;
+        (self.absent_since, self.was_there) = (None, true);
         Sight { file: content(path, &metadata, clock), writer: self.writers.look(&metadata, now), size: Some(metadata.len()) }
     }
 }
@@ -80,7 +85,8 @@ mod tests {
         let sight = looker.look(&path, &clock);
         assert_eq!((sight.file, sight.size), (sensor::File::Filled, Some(3)));
         fs::remove_file(&path).unwrap();
-        assert_eq!(looker.look(&path, &clock).file, sensor::File::Absent(Duration::ZERO));
+        clock.advance(Duration::from_secs(900));
+        assert_eq!(looker.look(&path, &clock).file, sensor::File::Away, "rotated, whatever time it takes until the next is made");
     }
 
     #[test]

@@ -74,6 +74,23 @@ impl Writers {
             self.sees_all = search.sees_all;
             self.found = search.found;
         }
+        self.judge(now)
+    }
+
+    /// Looks for whoever was last seen to have it open, now that its path leads nowhere. `now` is monotonic.
+    pub(super) fn look_for_the_last(&mut self, now: Duration) -> Writer {
+        if let Some(found) = self.found.take_if(|found| !found.still_holds(found.file)) {
+            tracing::debug!(process = found.process, "Who had the alert file open has gone");
+            self.gone_since = Some(now);
+        }
+        match (&self.found, self.gone_since) {
+            (Some(found), _) => Writer::Process(found.process),
+            (None, Some(since)) => Writer::Gone(now.saturating_sub(since)),
+            (None, None) => Writer::Hidden,
+        }
+    }
+
+    fn judge(&mut self, now: Duration) -> Writer {
         match &self.found {
             Some(found) => {
                 self.gone_since = None;
@@ -230,6 +247,20 @@ mod tests {
         fs::rename(&host.eve, host.eve.with_extension("json.1")).unwrap();
         fs::write(&host.eve, "").unwrap();
         assert_eq!(host.look(&mut writers, 2), Writer::Process(17));
+    }
+
+    #[test]
+    fn the_writer_of_a_file_that_was_renamed_and_not_made_anew_is_still_seen_and_so_is_its_end() {
+        let host = Host::pod();
+        let mut writers = host.writers();
+        assert_eq!(writers.look_for_the_last(Duration::ZERO), Writer::Hidden);
+        host.start(17, APPENDING);
+        host.look(&mut writers, 0);
+        fs::remove_file(&host.eve).unwrap();
+        assert_eq!(writers.look_for_the_last(Duration::from_secs(900)), Writer::Process(17));
+        host.end(17);
+        assert_eq!(writers.look_for_the_last(Duration::from_secs(902)), gone(0));
+        assert_eq!(writers.look_for_the_last(Duration::from_secs(1022)), gone(120));
     }
 
     #[test]
