@@ -226,6 +226,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_positions_of_as_many_sources_as_there_may_be_pass_the_admission_policy() {
+        let policy = include_str!("../../charts/sidestep/admission/r1/sentinels.yaml");
+        let limit = policy.split_once("size(variables.annotations[key]) <= ").unwrap().1.split_once(' ').unwrap().0.parse::<usize>().unwrap();
+        let longest: Position = format!("{}-4096-{:016x}:{}", u64::MAX, u64::MAX, u64::MAX).parse().unwrap();
+        let positions: Positions = (0..8).map(|number| (format!("{}{number}", "n".repeat(62)), longest.clone())).collect();
+        assert!(positions_to_text(&positions).len() <= limit);
+    }
+
+    #[test]
     fn positions_survive_as_text_and_what_is_no_position_is_left_out() {
         let positions: Positions =
             [("one", "7-4-0102030405060708:4"), ("two", "8-0-0102030405060708:0")].map(|(name, text)| (name.to_owned(), text.parse().unwrap())).into();
