@@ -15,6 +15,9 @@ use crate::api::{HostAlertSpec, QuarantinePolicySpec};
 /// The engines whose rules have numbers, and events of their own that are about no attack.
 const NUMBERED: [&str; 2] = ["suricata", "snort"];
 
+/// The engine of a slot in which events of several engines were counted: which of them were about an attack cannot be told any more.
+const SEVERAL_ENGINES: &str = "-";
+
 /// The labels of a host.
 pub type Labels = BTreeMap<String, String>;
 
@@ -52,7 +55,7 @@ pub(super) fn full_rule(alert: &HostAlertSpec) -> String {
 fn is_about_an_attack(alert: &HostAlertSpec) -> bool {
     match signature(alert) {
         Some((gid, sid)) => !is_sensor_internal(gid, sid),
-        None => !NUMBERED.contains(&alert.engine.as_str()),
+        None => alert.engine != SEVERAL_ENGINES && !NUMBERED.contains(&alert.engine.as_str()),
     }
 }
 

@@ -255,6 +255,7 @@ fn a_policy_is_about_rules_with_names_and_never_about_a_sensor_itself() {
             true,
         ),
         ("another generator than rules have", json!({"gid": 116}), json!({}), false),
+        ("what is left over of several engines", json!({"engine": "-", "ruleID": "-", "gid": null, "sid": null}), json!({}), false),
         ("no rule that can be read", json!({"ruleID": "x", "gid": null, "sid": null}), json!({}), false),
     ]);
 }
