@@ -313,7 +313,7 @@ pub struct OpenStackCloudStatus {
     /// When the cloud was last looked at; renewed every 5 minutes, and with each other change of this status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_at: Option<Time>,
-    /// Ready, CredentialsValid, SeesAllProjects, InventoryFresh, BudgetAvailable, SentinelsUnreachable, Reconciling, Stalled.
+    /// Ready, CredentialsValid, SeesAllProjects, InventoryFresh, BudgetAvailable, IdentityEnforced, CRDOutdated, SentinelsUnreachable, Reconciling, Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

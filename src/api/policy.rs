@@ -22,6 +22,7 @@ use super::units::{Mode, Period, ResponseAction, Scope, Severity};
     status = "QuarantinePolicyStatus",
     derive = "PartialEq",
     doc = "Which alerts lead to a quarantine, under which evidence. No policy means: alerts are recorded and nothing else happens.",
+    selectable = ".spec.cloud",
     printcolumn(name = "Cloud", type_ = "string", json_path = ".spec.cloud"),
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode"),
     printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority"),

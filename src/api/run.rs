@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::units::{Bound, Period, Witness};
+use super::units::{Bound, Period, Witness, optional_period};
 
 /// The move of one server off its host. Made by the operator for each server of a quarantined host; its name is then the server's UUID and the first 8 hex digits of the quarantine's UID. Made by a person
 /// it moves that one server, with no quarantine.
@@ -26,7 +26,7 @@ use super::units::{Bound, Period, Witness};
     selectable = ".spec.sourceHost",
     selectable = ".spec.server",
     selectable = ".status.phase",
-    printcolumn(name = "Server", type_ = "string", json_path = ".status.serverShort", priority = 1),
+    printcolumn(name = "Server", type_ = "string", json_path = ".status.serverShort"),
     printcolumn(name = "From", type_ = "string", json_path = ".spec.sourceHost"),
     printcolumn(name = "To", type_ = "string", json_path = ".status.destinationHost"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
@@ -72,6 +72,9 @@ pub struct MigrationRunSpec {
     /// Where it goes.
     #[serde(default)]
     pub destination: Destination,
+    /// How it moves while it runs.
+    #[serde(default)]
+    pub method: Method,
     /// The digest of the plan that it belongs to; empty when there is none.
     #[serde(default)]
     #[schemars(length(max = 64))]
@@ -89,11 +92,22 @@ pub struct MigrationRunSpec {
     pub max_attempts: u32,
     /// How long one copy may take before it is aborted in favour of servers that wait for it. Empty: 60 s and four times what the server's memory needs at the rate that this drain has seen (100 MiB/s before
     /// it has seen any), at most a quarter of the drain's deadline.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_period::deserialize")]
+    #[schemars(schema_with = "optional_period::schema")]
     pub completion_timeout: Option<Period>,
     /// The longest that one attempt may take, not counting the time in which Nova says `queued`. Then it is followed to its end and reported, and not asked for again.
     #[serde(default = "half_an_hour")]
     pub deadline: Period,
+}
+
+/// How a server that runs is moved. One that is shut off is migrated cold, whatever stands here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Method {
+    /// Sidestep decides: it asks Nova for a live migration, whose copy begins as pre-copy.
+    #[default]
+    Auto,
+    /// An ordinary live migration, and nothing is done to make one end that does not converge but what Nova does by its own configuration.
+    PreCopy,
 }
 
 /// Where a server goes.
@@ -117,6 +131,7 @@ impl Default for MigrationRunSpec {
             quarantine: String::new(),
             order: 0,
             destination: Destination::default(),
+            method: Method::default(),
             plan: String::new(),
             suspend: false,
             abort: false,

@@ -62,6 +62,28 @@ impl JsonSchema for Period {
     }
 }
 
+/// A [`Period`] that may be left empty: `""` is the same as nothing.
+pub mod optional_period {
+    use schemars::{Schema, SchemaGenerator, json_schema};
+    use serde::{Deserialize as _, Deserializer, de};
+
+    use super::Period;
+
+    /// Reads nothing, `""` or a length of time.
+    ///
+    /// # Errors
+    /// The text is neither.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Period>, D::Error> {
+        let text = Option::<String>::deserialize(deserializer)?.filter(|text| !text.is_empty());
+        text.map(|text| text.parse().map_err(|error| de::Error::custom(format!("{text:?} is no length of time such as 90s or 1h30m: {error}")))).transpose()
+    }
+
+    /// As [`Period`]'s, or empty.
+    pub fn schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "maxLength": 32, "pattern": "^([0-9]{1,7}(ms|s|m|h))*$"})
+    }
+}
+
 /// How bad the sensor says an alert is, on one scale for all engines. `Unknown` satisfies no `minSeverity`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Severity {
@@ -199,6 +221,21 @@ mod tests {
         assert_eq!("1h30m".parse::<Period>().unwrap().get(), Duration::from_secs(5400));
         assert_eq!("90s".parse::<Period>().unwrap().get(), Duration::from_secs(90));
         assert!("ten".parse::<Period>().is_err());
+    }
+
+    #[test]
+    fn an_optional_period_may_be_empty_or_left_out_or_null() {
+        #[derive(Deserialize)]
+        struct Settings {
+            #[serde(default, deserialize_with = "optional_period::deserialize")]
+            limit: Option<Period>,
+        }
+        let limit = |text: &str| serde_json::from_str::<Settings>(text).map(|settings| settings.limit);
+        for nothing in [r#"{}"#, r#"{"limit": ""}"#, r#"{"limit": null}"#] {
+            assert_eq!(limit(nothing).unwrap(), None, "{nothing}");
+        }
+        assert_eq!(limit(r#"{"limit": "2m"}"#).unwrap(), Some(Period::from_secs(120)));
+        assert!(limit(r#"{"limit": "soon"}"#).unwrap_err().to_string().contains("soon"));
     }
 
     #[test]

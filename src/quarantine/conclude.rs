@@ -273,10 +273,10 @@ impl Draft<'_> {
     pub(super) fn measure(&mut self) {
         let bytes = self.seen.runs.iter().filter_map(|run| run.transferred_bytes).reduce(i64::saturating_add);
         let empty = self.moment_of(TimelineEvent::Empty).zip(self.moment_of(TimelineEvent::CordonRequested));
-        let duration = empty.and_then(|(end, begin)| i64::try_from(end.duration_since(begin).as_millis()).ok());
+        let duration = empty.map(|(end, begin)| end.duration_since(begin).as_secs());
         if bytes.is_some() || duration.is_some() {
             let measured = self.next.status.measured.get_or_insert_default();
-            measured.duration_millis = duration;
+            measured.duration_seconds = duration;
             measured.transferred_bytes = bytes;
             measured.transferred_bytes_bound = bytes.map(|_| Bound::AtLeast);
         }

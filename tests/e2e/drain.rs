@@ -44,7 +44,7 @@ async fn one_alert_line_empties_the_host_and_release_gives_it_back() {
     assert_eq!(runs.len(), 4);
     runs.iter().for_each(figures_have_their_witness_and_bound);
     let measured = quarantine.status.unwrap().measured.unwrap();
-    assert!(measured.duration_millis.unwrap() > 0 && measured.transferred_bytes.unwrap() > 0);
+    assert!(measured.duration_seconds.unwrap() > 0 && measured.transferred_bytes.unwrap() > 0);
 
     people_see_it(&world, &name).await;
     world.release(&name).await;

@@ -14,7 +14,8 @@ pub use status::{
     Approved, Contest, Deadline, DrainMeasured, Exposure, HostBefore, HostQuarantineStatus, Phase, PlanSummary, Progress, Retry, TimelineEntry, TimelineEvent,
 };
 
-use super::units::{Mode, Period, PoolUse, ResponseAction, Scope};
+use super::run::Method;
+use super::units::{Mode, Period, PoolUse, ResponseAction, Scope, optional_period};
 
 /// Takes one Nova host out of service and moves every server off it.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -180,13 +181,17 @@ pub struct Trigger {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MigrationSettings {
+    /// How servers that run are moved: `method` of each MigrationRun.
+    #[serde(default)]
+    pub method: Method,
     /// How often one server is tried before it is reported as a resident. The second try waits 15 s, every later one 60 s.
     #[serde(default = "three")]
     #[schemars(range(min = 1, max = 10))]
     pub max_attempts: u32,
     /// How long one copy may take before it is aborted in favour of servers that wait for it. Empty (the default): 60 s and four times what the server's memory needs at the rate that this drain has seen
     /// (100 MiB/s before it has seen any), at most a quarter of `deadline`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_period::deserialize")]
+    #[schemars(schema_with = "optional_period::schema")]
     pub completion_timeout: Option<Period>,
     /// ColdMigrate (the default): a server that is shut off is migrated cold and confirmed once it was seen on its destination. Report: it is a resident.
     #[serde(default)]
@@ -199,7 +204,13 @@ pub struct MigrationSettings {
 
 impl Default for MigrationSettings {
     fn default() -> Self {
-        Self { max_attempts: three(), completion_timeout: None, stopped_servers: StoppedServers::default(), locked_servers: LockedServers::default() }
+        Self {
+            method: Method::default(),
+            max_attempts: three(),
+            completion_timeout: None,
+            stopped_servers: StoppedServers::default(),
+            locked_servers: LockedServers::default(),
+        }
     }
 }
 
@@ -227,10 +238,21 @@ pub enum LockedServers {
     Migrate,
 }
 
+/// How destinations are chosen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Strategy {
+    /// Most free first.
+    #[default]
+    Spread,
+}
+
 /// Where servers may go. Rules of the OpenStackCloud hold beside these.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Destinations {
+    /// How a destination is chosen among those that the rules allow and that have room. Spread (the default): the one with most free memory; ties are random, by a seed that `status.plan` shows.
+    #[serde(default)]
+    pub strategy: Strategy,
     /// Only hosts in one of these aggregates, by name; empty for any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 1, max = 255)))]

@@ -236,9 +236,9 @@ pub struct Progress {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DrainMeasured {
-    /// From the first request to disable the host until it was found empty, by the operator's clock. Absent until it is empty.
+    /// From the first request to disable the host until it was found empty, by the operator's clock, seconds. Absent until it is empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration_millis: Option<i64>,
+    pub duration_seconds: Option<i64>,
     /// Bytes that left the host, memory and disk together, of the moves for which Nova gave a figure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub transferred_bytes: Option<i64>,

@@ -98,6 +98,7 @@ async fn make_run(context: &Context, quarantine: &HostQuarantine, new: NewRun) -
         plan: new.plan,
         order: new.order,
         destination: Destination { host: new.destination.map(|host| host.0).unwrap_or_default() },
+        method: quarantine.spec.migration.method,
         completion_timeout: quarantine.spec.migration.completion_timeout,
         max_attempts: quarantine.spec.migration.max_attempts,
         deadline: quarantine.spec.deadline,

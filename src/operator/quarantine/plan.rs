@@ -86,6 +86,7 @@ fn name_of(quarantine: &HostQuarantine, scope: Scope, sight: &PlanSight) -> Stri
     let method = BTreeMap::from([
         ("lockedServers".to_owned(), format!("{:?}", spec.migration.locked_servers)),
         ("maxAttempts".to_owned(), spec.migration.max_attempts.to_string()),
+        ("method".to_owned(), format!("{:?}", spec.migration.method)),
         ("stoppedServers".to_owned(), format!("{:?}", spec.migration.stopped_servers)),
     ]);
     let servers: Vec<ServerId> = sight.moves.keys().copied().collect();

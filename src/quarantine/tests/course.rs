@@ -42,7 +42,7 @@ fn empty_takes_two_lists_a_tick_apart() {
     world.step();
     world.assert_phase(Phase::Empty);
     assert!(is_true(&world.status.conditions, Kind::Ready));
-    assert!(world.status.measured.as_ref().unwrap().duration_millis.is_some());
+    assert!(world.status.measured.as_ref().unwrap().duration_seconds.is_some());
     assert_eq!(world.status.measured.as_ref().unwrap().transferred_bytes, None);
 }
 

@@ -40,7 +40,7 @@ async fn the_table_of_runs_fits_120_columns() {
     world.wait_for_phase("hunch", Phase::Empty).await;
     let table = world.plane.kubectl().run(&["get", "migrationruns.sidestep.dev"]).ok();
     let head: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(head, ["NAME", "FROM", "TO", "PHASE", "%", "DOWN-MS", "SECS", "AGE"]);
+    assert_eq!(head, ["NAME", "SERVER", "FROM", "TO", "PHASE", "%", "DOWN-MS", "SECS", "AGE"]);
     assert!(table.lines().all(|line| line.trim_end().chars().count() <= 120), "{table}");
 }
 
