@@ -30,6 +30,7 @@ mod states;
 mod transport;
 
 pub(crate) use lab::Lab;
+pub(crate) use raw::Raw;
 
 /// Makes a test against the simulator of each behaviour, and the list for the real Nova (see module `nova`).
 macro_rules! behaviours {

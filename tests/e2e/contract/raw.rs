@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// A caller with an administrator's token. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Raw {
+pub(crate) struct Raw {
     http: Client,
     token: String,
     nova: String,
@@ -15,15 +15,15 @@ pub(super) struct Raw {
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Answered {
-    pub(super) status: u16,
-    pub(super) request_id: String,
-    pub(super) body: Value,
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) request_id: String,
+    pub(crate) body: Value,
 }
 
 impl Raw {
     /// Logs in with an entry of a clouds.yaml.
-    pub(super) async fn log_in(clouds_yaml: &[u8], entry: &str) -> Self {
+    pub(crate) async fn log_in(clouds_yaml: &[u8], entry: &str) -> Self {
         let http = Client::builder().no_proxy().build().unwrap();
         let file: Value = serde_saphyr::from_str(std::str::from_utf8(clouds_yaml).unwrap()).unwrap();
         let auth = &file["clouds"][entry]["auth"];
@@ -45,19 +45,19 @@ impl Raw {
     }
 
     /// Asks Nova, in microversion 2.96.
-    pub(super) async fn nova(&self, method: Method, path: &str, body: Option<Value>) -> Answered {
+    pub(crate) async fn nova(&self, method: Method, path: &str, body: Option<Value>) -> Answered {
         self.send(method, format!("{}{path}", self.nova), "compute 2.96", body).await
     }
 
     /// Asks Placement, in microversion 1.36; the answer must be 200.
-    pub(super) async fn placement(&self, path: &str) -> Value {
+    pub(crate) async fn placement(&self, path: &str) -> Value {
         let answered = self.send(Method::GET, format!("{}{path}", self.placement), "placement 1.36", None).await;
         assert_eq!(answered.status, 200, "{answered:?}");
         answered.body
     }
 
     /// Reads from Nova; the answer must be 200.
-    pub(super) async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let answered = self.nova(Method::GET, path, None).await;
         assert_eq!(answered.status, 200, "{answered:?}");
         answered.body
@@ -78,7 +78,7 @@ impl Raw {
 
 impl Answered {
     /// The sentence of a refusal.
-    pub(super) fn sentence(&self) -> &str {
+    pub(crate) fn sentence(&self) -> &str {
         let kind = self.body.as_object().and_then(|body| body.values().next());
         kind.and_then(|kind| kind["message"].as_str()).unwrap_or_default()
     }

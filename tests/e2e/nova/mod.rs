@@ -5,6 +5,7 @@ mod drain;
 mod failures;
 mod outages;
 mod people;
+mod situations;
 
 use std::fs;
 use std::time::Duration;

@@ -23,7 +23,7 @@ async fn rows(world: &World, servers: &[ServerId]) -> Vec<NovaMigration> {
 /// A destination goes out of service, and the suspect host comes back into service: the first gets no further server, the second is drained all the same and is not empty before it is
 /// out of service again.
 #[tokio::test]
-async fn a_destination_that_is_disabled_gets_no_further_server_and_a_host_that_is_enabled_again_is_contested() {
+async fn the_host_is_enabled_again_in_the_middle_of_the_drain_and_a_destination_is_disabled() {
     let nova = Nova::take().await;
     let servers = nova.boot(SOURCE, "tiny", "active", 5).await;
     nova.steer("default", &json!({"hold": true}));

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::control_plane::{env_of, server_script, stop_at_our_end};
 use super::process::{finish, show_end};
+use crate::contract::Raw;
 
 /// The entry of its clouds.yaml.
 pub(crate) const ENTRY: &str = "e2e";
@@ -140,6 +141,11 @@ impl Nova {
     pub(crate) async fn client(&self) -> Cloud {
         let config = clouds_yaml::parse(self.clouds_yaml().as_bytes(), ENTRY, None).unwrap();
         Cloud::connect(&config, Clock::system()).await.unwrap()
+    }
+
+    /// Requests as they go over the wire, of its administrator.
+    pub(crate) async fn raw(&self) -> Raw {
+        Raw::log_in(self.clouds_yaml().as_bytes(), ENTRY).await
     }
 
     /// The service of a host.
