@@ -3,10 +3,12 @@
 use std::fs;
 
 use kube::ResourceExt as _;
+use mlua::serde::SerializeOptions;
+use mlua::{Lua, LuaSerdeExt as _, Table};
 use serde_json::{Value, json};
 use sidestep::api::quarantine::{Phase, ResidentReason};
 use sidestep::api::run::RunPhase;
-use sidestep::api::{HostQuarantine, MigrationRun};
+use sidestep::api::{HostQuarantine, MigrationRun, OpenStackCloud};
 use sidestep::simulator::{ServerSettings, VmState};
 
 use crate::support::cloud::{active, server};
@@ -82,6 +84,19 @@ async fn objects_restored_without_status() {
     assert_eq!(world.simulator().service("cmp-1"), (true, None));
 }
 
+/// The health that Argo CD computes of an object with the check that is shipped for it.
+fn argo_health(object: &impl serde::Serialize) -> String {
+    let map: Value = serde_saphyr::from_str(&fs::read_to_string(repository("config/argocd/argocd-cm.yaml")).unwrap()).unwrap();
+    let checks: Value = serde_saphyr::from_str(map["data"]["resource.customizations"].as_str().unwrap()).unwrap();
+    let script = checks["sidestep.dev/*"]["health.lua"].as_str().unwrap();
+    let lua = Lua::new();
+    let options = SerializeOptions::new().serialize_none_to_null(false).serialize_unit_to_null(false);
+    let object = lua.to_value_with(&serde_json::to_value(object).unwrap(), options).unwrap();
+    lua.globals().set("obj", object).unwrap();
+    let health: Table = lua.load(script).eval().unwrap();
+    health.get("status").unwrap()
+}
+
 #[tokio::test]
 async fn what_gitops_tools_make_of_the_conditions() {
     let world = world(vec![active("a", "cmp-1"), server("rescued", "cmp-1", VmState::Rescued)]).await;
@@ -99,16 +114,24 @@ async fn what_gitops_tools_make_of_the_conditions() {
     let waiting = world.wait_for_phase(name, Phase::AwaitingApproval).await;
     assert!(is_current(&waiting));
     assert_eq!(kstatus(&waiting), ["False", "True", "False"]);
+    assert_eq!(argo_health(&waiting), "Suspended");
+    let mut edited = waiting.clone();
+    edited.metadata.generation = edited.metadata.generation.map(|generation| generation + 1);
+    assert_eq!(argo_health(&edited), "Progressing", "a status of before the last change says nothing");
+    let ready = world.wait_for(CLOUD, "is ready", |cloud: &OpenStackCloud| condition_of(cloud, "Ready").is_some_and(|ready| ready.status == "True")).await;
+    assert_eq!(argo_health(&ready), "Healthy");
     // Blocked does show as failed.
     let plan = waiting.status.unwrap().plan.unwrap().digest;
     world.change::<HostQuarantine>(name, json!({"approval": {"plan": plan, "approvedBy": world.user()}})).await;
     let blocked = world.wait_for_phase(name, Phase::Blocked).await;
     assert!(is_current(&blocked));
     assert_eq!(kstatus(&blocked), ["False", "False", "True"]);
+    assert_eq!(argo_health(&blocked), "Degraded");
     // So does Refused.
     world.quarantine_by_hand("second", "cmp-1", "Approve").await;
     let refused = world.wait_for_phase("second", Phase::Refused).await;
     assert_eq!(kstatus(&refused), ["False", "False", "True"]);
+    assert_eq!(argo_health(&refused), "Degraded");
     // What Git holds can be applied again without taking back what people said.
     world.plane.kubectl().apply(&manifest, &["--server-side"]).ok();
     assert_eq!(world.get::<HostQuarantine>(name).await.spec.approval.plan, plan);
