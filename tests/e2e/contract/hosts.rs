@@ -128,3 +128,22 @@ pub(super) async fn links_may_lead_elsewhere(lab: &Lab) {
     let paged = lab.cloud.clone().with_page_size(NonZeroU32::new(1).unwrap());
     assert_eq!(paged.servers_on(&host(1)).await.unwrap().len(), 2);
 }
+
+pub(super) async fn a_host_without_nova_compute_is_down_and_its_servers_stay(lab: &Lab) {
+    let server = lab.boot_one(&host(1), Initial::Active).await;
+    lab.set_compute(&host(1), false);
+    eventually("the service to be down", async || {
+        let found = service(lab).await;
+        if found.state == ServiceState::Down { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    assert_eq!(service(lab).await.status, ServiceStatus::Enabled, "down is not disabled");
+    assert_eq!(lab.cloud.servers_on(&host(1)).await.unwrap().iter().map(|server| server.id).collect::<Vec<_>>(), [server]);
+    lab.set_compute(&host(1), true);
+    eventually("the service to be up again", async || {
+        let found = service(lab).await;
+        if found.state == ServiceState::Up { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    assert_eq!(lab.settled(&lab.migrate(server).await).await.0.status, RowStatus::Completed);
+}

@@ -185,6 +185,14 @@ impl Lab {
         assert_eq!(answered.status, 204, "{answered:?}");
     }
 
+    /// Kills nova-compute of a host, or starts it.
+    pub(super) fn set_compute(&self, host: &HostName, up: bool) {
+        match &self.backend {
+            Backend::Simulator(simulator) => simulator.cloud(|cloud| cloud.set_host_up(host.as_str(), up)).unwrap(),
+            Backend::Nova(nova) => nova.svc(if up { "start" } else { "kill" }, &format!("compute-{host}")),
+        }
+    }
+
     /// Ends nova-compute of a host and starts it again.
     pub(super) async fn restart(&self, host: &HostName) {
         match &self.backend {

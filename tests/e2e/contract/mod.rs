@@ -13,6 +13,7 @@
 //! | moves are accepted and end in `error` within a second, while the network service answers the API and not the conductor | `network` | reported of a production cloud (bigstack-oss/cubecos#1300); a conductor here remembers for 10 min what it was answered |
 //! | a row that appears only 10 s after the POST | `row_ms` | recorded on a loaded control plane: seconds |
 //! | lost answers, pages of a proxy, 503 for a while, `max_limit` of 3, tokens that end early | `/admin/http-faults`, `/admin/tokens` | HTTP; `[api] max_limit`; Keystone's `token/expiration` |
+//! | a member sees his own project alone, and may not list the servers of a host | user `demo` | Nova's default policies `os_compute_api:servers:detail:get_all_tenants` and `:allow_all_filters` |
 //! | several regions | `regions` | Keystone's catalog |
 //! | servers with addresses, servers on volumes | `addresses`, `volume` | recorded on Nova 34 with QEMU (addresses); API reference of `servers` (empty `image`, `os-extended-volumes:volumes_attached`) |
 //! | nova-compute disables its own host with `AUTO: ...`, and enables it only when it finds that prefix | `hypervisor` | `_set_host_enabled` in nova/virt/libvirt/driver.py, 34.0.0 |
@@ -77,6 +78,7 @@ behaviours![
     refusals::a_disabled_host_is_no_destination,
     refusals::no_valid_host_is_an_error_row_with_its_reason_in_the_action,
     refusals::a_destination_that_refuses_is_an_error_row_with_its_reason_in_the_action,
+    refusals::a_source_that_refuses_is_an_error_row_with_its_reason_in_the_action,
     refusals::a_failure_while_preparing_leaves_the_server_on_its_source,
     refusals::a_failure_while_copying_leaves_the_server_on_its_source,
     hosts::disabling_sets_status_and_reason_and_enabling_clears_both,
@@ -85,6 +87,7 @@ behaviours![
     hosts::rows_are_found_by_each_filter,
     hosts::an_administrator_sees_all_projects,
     hosts::a_deleted_service_comes_back_under_another_id_and_in_service,
+    hosts::a_host_without_nova_compute_is_down_and_its_servers_stay,
     hosts::links_may_lead_elsewhere,
     moves::a_named_host_is_where_it_goes_and_the_scheduler_may_refuse_it,
     aborts::an_aborted_migration_that_was_queued_is_cancelled_and_stays_so,

@@ -77,6 +77,14 @@ pub(super) async fn a_destination_that_refuses_is_an_error_row_with_its_reason_i
     assert_ne!(lab.reason(&posted).await, "");
 }
 
+pub(super) async fn a_source_that_refuses_is_an_error_row_with_its_reason_in_the_action(lab: &Lab) {
+    let server = lab.boot_one(&host(1), Initial::Active).await;
+    lab.steer(Whose::Servers(server), json!({"fail": "check_source"})).await;
+    let posted = lab.migrate(server).await;
+    stayed(lab, &posted, RowStatus::Error).await;
+    assert_ne!(lab.reason(&posted).await, "");
+}
+
 pub(super) async fn a_failure_while_preparing_leaves_the_server_on_its_source(lab: &Lab) {
     let server = lab.boot_one(&host(1), Initial::Active).await;
     lab.steer(Whose::Servers(server), json!({"fail": "pre"})).await;
