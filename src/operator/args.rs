@@ -65,6 +65,9 @@ pub(super) struct RunArguments {
     /// End at once, as a crash would, at this point. For tests of recovery.
     #[arg(long, hide = true)]
     pub(super) crash_at: Option<super::crash::Point>,
+    /// Demand the admission policies under the names of this revision, as a later version would. For tests of upgrades.
+    #[arg(long, hide = true, default_value = super::identity::REVISION)]
+    pub(super) admission_revision: String,
 }
 
 /// The arguments of `uninstall`.
@@ -76,6 +79,9 @@ pub(super) struct UninstallArguments {
     /// A kubeconfig file. Without it the service account of the pod is used; KUBECONFIG is never read.
     #[arg(long)]
     pub(super) kubeconfig: Option<PathBuf>,
+    /// End at once, as a crash would, at this point. For tests of recovery.
+    #[arg(long, hide = true)]
+    pub(super) crash_at: Option<super::crash::Point>,
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Points at which a test can make the operator end as `kill -9` does: before and after each write to Nova and to Kubernetes.
+//! Points at which a test can make the operator end as `kill -9` does: before and after each write to Nova and to Kubernetes, the Lease included.
 //!
-//! They stand in the two clients, where every write passes, and are named after what goes out: a write that somebody adds has its points by itself. A point is written
+//! They stand in the clients, where every write passes, and are named after what goes out: a write that somebody adds has its points by itself. A point is written
 //! `before-WRITE[@ABOUT][#N]` or `after-WRITE[@ABOUT][#N]`: WRITE is Nova's (`live-migrate`, `disable-service`, see [`crate::openstack::NovaWrite`]) or VERB-RESOURCE (`patch-migrationruns/status`); ABOUT
 //! is a part of the path or of the object's name; N counts from 1. `after` is when the answer is there and nothing was done with it.
 
@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::process::{Signal, getpid, kill_process};
+
+use crate::clock::Window;
+use crate::kubernetes::writes::{Oversight, Write};
 
 /// Before a write goes out, or when its answer is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,20 @@ impl Crash {
         let fits = point.side == side && point.write == write && about.contains(&point.about);
         fits && passed.fetch_add(1, Ordering::Relaxed) + 1 == point.nth
     }
+}
+
+/// What stands around a client of Kubernetes: its writes go out only while the window is open, each passes its two points, and `told` hears of each.
+pub(super) fn oversight(window: Window, crash: &Crash, told: impl Fn(&Write<'_>) + Send + Sync + 'static) -> Oversight {
+    let (before, after) = (crash.clone(), crash.clone());
+    let word = |write: &Write<'_>| format!("{}-{}", write.verb, write.resource);
+    Oversight::new(
+        window,
+        move |write| before.here(Side::Before, &word(write), write.name),
+        move |write| {
+            told(write);
+            after.here(Side::After, &word(write), write.name);
+        },
+    )
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::args::RunArguments;
 use super::context::{Base, Context, Stores, Wakes};
-use super::crash::{Crash, Side};
+use super::crash::{self, Crash};
 use super::failure::Failure;
 use super::feeds::{Feed, Readiness};
 use super::leader::{Election, Leadership};
@@ -26,7 +26,7 @@ use crate::api::alert::Decision;
 use crate::api::{HostAlert, HostQuarantine, HostReport, MigrationRun, OpenStackCloud, QuarantinePolicy};
 use crate::clock::{Clock, Window};
 use crate::kubernetes::client;
-use crate::kubernetes::writes::{Oversight, Write};
+use crate::kubernetes::writes::Oversight;
 use crate::telemetry::admin::Admin;
 use crate::telemetry::health::{Health, Part, Pulse};
 use crate::telemetry::metrics::{Catalogue, OperatorMetrics, Value};
@@ -53,7 +53,9 @@ async fn operate(arguments: &RunArguments) -> anyhow::Result<()> {
         }
     });
     let config = client::config(arguments.kubeconfig.as_deref()).await?;
-    let free = client::of(config.clone())?;
+    let crash = Crash::at(arguments.crash_at.clone());
+    // The Lease is what says when the others may write.
+    let free = client::under(config.clone(), &crash::oversight(Window::always(), &crash, |_| {}))?;
     let version = free.apiserver_version().await.context("cannot reach the API server: is its address right, and does it run?")?;
     health.set("API server", Part::Ready(format!("Kubernetes {}", version.git_version)));
     let identity = arguments.identity.clone().unwrap_or_else(name_of_chance);
@@ -68,7 +70,6 @@ async fn operate(arguments: &RunArguments) -> anyhow::Result<()> {
         silent_after: arguments.silent_after.get(),
         forget_after: arguments.forget_after.get(),
     };
-    let crash = Crash::at(arguments.crash_at.clone());
     while !stop.is_cancelled() {
         let leadership = Leadership::new(Window::shut(clock.clone()));
         let oversight = oversight(leadership.window.clone(), &metrics, &crash);
@@ -81,7 +82,7 @@ async fn operate(arguments: &RunArguments) -> anyhow::Result<()> {
             node: arguments.node.clone(),
             crash: crash.clone(),
         };
-        serve(base, &election, &listening, &current, &stop).await;
+        serve(base, &election, &arguments.admission_revision, &listening, &current, &stop).await;
     }
     tracing::info!("The operator has ended; moves under way in Nova go on and are followed after the next start.");
     Ok(())
@@ -89,17 +90,11 @@ async fn operate(arguments: &RunArguments) -> anyhow::Result<()> {
 
 /// Writes to Kubernetes go out only while the Lease has time left; every one is counted.
 fn oversight(window: Window, metrics: &OperatorMetrics, crash: &Crash) -> Oversight {
-    let (counted, before, after) = (metrics.clone(), crash.clone(), crash.clone());
-    let word = |write: &Write<'_>| format!("{}-{}", write.verb, write.resource);
-    Oversight::new(
-        window,
-        move |write| before.here(Side::Before, &word(write), write.name),
-        move |write| {
-            let status = write.status.map_or(Value::from("none"), |status| status.to_string().into());
-            counted.kubernetes_writes.one([write.resource.to_owned().into(), write.verb.into(), status]);
-            after.here(Side::After, &word(write), write.name);
-        },
-    )
+    let counted = metrics.clone();
+    crash::oversight(window, crash, move |write| {
+        let status = write.status.map_or(Value::from("none"), |status| status.to_string().into());
+        counted.kubernetes_writes.one([write.resource.to_owned().into(), write.verb.into(), status]);
+    })
 }
 
 /// A name that no other process has.
@@ -137,7 +132,7 @@ async fn stop_on_signal(stop: CancellationToken) {
 }
 
 /// Runs the watches and the controllers, as one who follows and then as the leader, until the token is cancelled or another operator has the Lease.
-async fn serve(base: Base, election: &Election<'_>, listening: &reports::Settings, current: &Mutex<Weak<Context>>, stop: &CancellationToken) {
+async fn serve(base: Base, election: &Election<'_>, revision: &str, listening: &reports::Settings, current: &Mutex<Weak<Context>>, stop: &CancellationToken) {
     let feeds = Feeds::new(&base.client, election.namespace);
     let (wakes, woken) = wakes();
     let readiness = Readiness::of(WATCHES + GROUNDS, base.health.clone());
@@ -146,7 +141,7 @@ async fn serve(base: Base, election: &Election<'_>, listening: &reports::Setting
     let controllers = controllers(&feeds, woken, &context, stop);
     let secrets_changed = watch_secrets(feeds.secrets.changes(), &context);
     let watches = feeds.run(&readiness, &context);
-    let grounds = identity::follow(context.client.clone(), election.namespace, readiness.clone(), &context);
+    let grounds = identity::follow(context.client.clone(), (election.namespace, revision), readiness.clone(), &context);
     let listening = reports::listen(&context, listening);
     let work = async {
         tokio::select! {

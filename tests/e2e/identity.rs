@@ -3,10 +3,13 @@
 
 use std::fs;
 
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
 use serde_json::json;
 use sidestep::api::alert::Decision;
 use sidestep::api::quarantine::Phase;
-use sidestep::api::{HostAlert, OpenStackCloud};
+use sidestep::api::{HostAlert, HostQuarantine, OpenStackCloud};
+use sidestep::clock::Clock;
 
 use super::support::cloud::active;
 use super::support::control_plane::{ControlPlane, Kubectl, NAMESPACE, SENTINELS, chart, repository};
@@ -308,16 +311,97 @@ async fn identity_with_a_policy_removed_decisions_are_recorded_only_and_people_g
     world.plane.wait_for_policies();
 }
 
+/// Waits until the condition IdentityEnforced says so, and returns how long after `from` the operator judged it, by its own stamp.
+async fn judged(world: &World, from: Timestamp, status: &str, part: &str) -> SignedDuration {
+    let holds = |cloud: &OpenStackCloud| {
+        condition_of(cloud, "IdentityEnforced").is_some_and(|condition| condition.status == status && condition.message.contains(part))
+    };
+    let cloud = world.wait_for(CLOUD, &format!("has IdentityEnforced {status}: {part}"), holds).await;
+    condition_of(&cloud, "IdentityEnforced").unwrap().last_transition_time.0.duration_since(from)
+}
+
+/// The chart's admission policies, as the API server is given them.
+fn policies() -> String {
+    chart(NAMESPACE, &["--show-only", "templates/admission-access.yaml"]).ok()
+}
+
 #[tokio::test]
-async fn identity_an_upgrade_that_hangs_half_way_leaves_the_old_operator_working() {
+async fn identity_policies_that_are_removed_or_changed_are_noticed_within_10_s_and_decisions_are_recorded_only() {
     let world = World::start(Setup::simulated(vec![active("web-1", "cmp-1")]).await.sentinel_on("cmp-1")).await;
     world.wait_for_condition::<OpenStackCloud>(CLOUD, "IdentityEnforced", "True").await;
     let kubectl = world.plane.kubectl();
-    // The next release's chart: its own revision beside the one that this operator demands.
-    let next = chart(NAMESPACE, &["--show-only", "templates/admission-access.yaml"]).ok().replace("-r1", "-r2");
+    let clock = Clock::system();
+    let limit = SignedDuration::from_secs(10);
+
+    // One is changed: it stands there, and does not hold.
+    let from = clock.now();
+    kubectl.run(&["patch", "validatingadmissionpolicy", "sidestep-sentinels-r1", "--type=merge", "-p", r#"{"spec":{"failurePolicy":"Ignore"}}"#]).ok();
+    let took = judged(&world, from, "False", "ValidatingAdmissionPolicy sidestep-sentinels-r1 was changed").await;
+    assert!(took <= limit, "the change was noticed after {took:?}");
+    world.alert("cmp-1");
+    let held_back = |alert: &HostAlert| decision_of(alert) == Some(Decision::IdentityUnenforced);
+    world.wait_for::<HostAlert>("cmp-1-00", "is IdentityUnenforced", held_back).await;
+    world.plane.apply_chart();
+    judged(&world, from, "True", "").await;
+    let first = world.wait_for_quarantine_of("cmp-1", "made by the alert", |quarantine| quarantine.spec.trigger.is_some()).await.name_any();
+    world.release_by_force(&first).await;
+    world.wait_for_phase(&first, Phase::Released).await;
+
+    // All are removed.
+    let from = clock.now();
+    kubectl.run_with(&["delete", "-f", "-"], &policies()).ok();
+    let took = judged(&world, from, "False", "is missing").await;
+    assert!(took <= limit, "the removal was noticed after {took:?}");
+    world.alert("cmp-1");
+    let again =
+        |alert: &HostAlert| alert.spec.seq > 1 && held_back(alert) && alert.status.as_ref().is_some_and(|status| status.observed_seq == Some(alert.spec.seq));
+    world.wait_for::<HostAlert>("cmp-1-00", "is IdentityUnenforced once more", again).await;
+    let quarantines: Vec<String> = world.all::<HostQuarantine>().await.iter().map(|quarantine| quarantine.name_any()).collect();
+    assert_eq!(quarantines, [first], "nothing was made while the policies were away");
+    assert!(world.simulator().service("cmp-1").0);
+    world.plane.apply_chart();
+    judged(&world, from, "True", "").await;
+    world.plane.wait_for_policies();
+}
+
+/// Both directions of an upgrade that hangs half way. Each alert is decided once: at once by whoever may decide, or by the next leader who may.
+#[tokio::test]
+async fn identity_an_upgrade_half_way_and_back_loses_no_decision() {
+    let mut setup = Setup::simulated(Vec::new()).await;
+    setup.spec = json!({"budget": {"hostsOutOfService": 3}});
+    let mut world = World::start(setup).await;
+    world.wait_for_condition::<OpenStackCloud>(CLOUD, "IdentityEnforced", "True").await;
+    let kubectl = world.plane.kubectl();
+    // New policies, old leader: the next release's chart, its own revision beside the one that this operator demands.
+    let next = policies().replace("-r1", "-r2");
     kubectl.apply(&next, &[]).silent();
     world.alert("cmp-1");
     world.wait_for_phase_of("cmp-1", Phase::Empty).await;
     world.wait_for_condition::<OpenStackCloud>(CLOUD, "IdentityEnforced", "True").await;
+
+    // An alert comes while nobody leads; the new leader decides on it.
+    world.operator().signal("TERM");
+    world.wait_for_end_of_operator().await;
+    world.alert("cmp-2");
+    world.wait_for::<HostAlert>("cmp-2-00", "is written", |alert| decision_of(alert).is_none()).await;
+    let new = world.another_operator("new", &["--admission-revision", "r2"]);
+    world.wait_for_phase_of("cmp-2", Phase::Empty).await;
+    world.wait_for_condition::<OpenStackCloud>(CLOUD, "IdentityEnforced", "True").await;
+
+    // The way back: the new policies are gone while the new leader still leads, which records only. The old one decides.
     kubectl.run_with(&["delete", "-f", "-"], &next).ok();
+    let missing = world.wait_for_condition::<OpenStackCloud>(CLOUD, "IdentityEnforced", "False").await;
+    assert!(missing.message.contains("-r2 is missing"), "{missing:?}");
+    world.alert("cmp-3");
+    let held_back = |alert: &HostAlert| decision_of(alert) == Some(Decision::IdentityUnenforced);
+    world.wait_for::<HostAlert>("cmp-3-00", "is IdentityUnenforced", held_back).await;
+    world.start_operator(&[]);
+    new.signal("TERM");
+    world.wait_for_phase_of("cmp-3", Phase::Empty).await;
+    world.wait_for_condition::<OpenStackCloud>(CLOUD, "IdentityEnforced", "True").await;
+    for alert in world.all::<HostAlert>().await {
+        assert_eq!(decision_of(&alert), Some(Decision::Quarantined), "{alert:?}");
+    }
+    assert_eq!(world.all::<HostQuarantine>().await.len(), 3, "each alert was decided on once");
+    drop(new);
 }

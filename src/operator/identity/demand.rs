@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 /// The revision that this program demands. The chart ships the one before as well; see charts/sidestep/admission/README.md.
-#[cfg(test)]
-const REVISION: &str = "r1";
+pub(in super::super) const REVISION: &str = "r1";
 /// The files of the revision.
 const SOURCES: [&str; 4] = [
     include_str!("../../../charts/sidestep/admission/r1/operator.yaml"),
@@ -27,15 +26,17 @@ pub(super) struct Key {
 /// The specs that the API server must hold, by kind and name.
 pub(super) type Demands = BTreeMap<Key, Value>;
 
-/// What must be there for an operator in this namespace.
+/// What must be there for an operator in this namespace. Another `revision` than [`REVISION`] demands the same under the names of that one, as a later version of this program would.
 ///
 /// # Errors
 ///
 /// When a file is no YAML, which would be a fault of this program.
-pub(super) fn demands(namespace: &str) -> Result<Demands, serde_saphyr::Error> {
+pub(super) fn demands(namespace: &str, revision: &str) -> Result<Demands, serde_saphyr::Error> {
+    let (own, other) = (format!("-{REVISION}"), format!("-{revision}"));
     let mut demands = Demands::new();
     for document in SOURCES.iter().flat_map(|source| source.split("\n---\n")) {
-        let mut object: Value = serde_saphyr::from_str(&document.replace(NAMESPACE, namespace))?;
+        let named = document.replace(NAMESPACE, namespace).replace(own.as_str(), &other);
+        let mut object: Value = serde_saphyr::from_str(&named)?;
         let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
         let key = Key { kind: text(object.get("kind")), name: text(object.pointer("/metadata/name")) };
         demands.insert(key, object.get_mut("spec").map(Value::take).unwrap_or_default());
@@ -95,7 +96,7 @@ mod tests {
 
     #[test]
     fn every_policy_is_bound_and_every_name_carries_the_revision() {
-        let demands = demands("here").unwrap();
+        let demands = demands("here", REVISION).unwrap();
         assert_eq!(demands.len(), 2 * SOURCES.len());
         for (key, spec) in &demands {
             assert!(key.name.ends_with(&format!("-{REVISION}")), "{key:?}");
@@ -109,15 +110,25 @@ mod tests {
     }
 
     #[test]
+    fn another_revision_is_the_same_under_other_names() {
+        let (own, next) = (demands("here", REVISION).unwrap(), demands("here", "r9").unwrap());
+        let renamed = |key: &Key| Key { kind: key.kind.clone(), name: key.name.replace(REVISION, "r9") };
+        assert_eq!(own.keys().map(renamed).collect::<BTreeSet<_>>(), next.keys().cloned().collect());
+        for (key, spec) in &own {
+            assert_eq!(spec.to_string().replace(&format!("-{REVISION}"), "-r9"), next[&renamed(key)].to_string());
+        }
+    }
+
+    #[test]
     fn the_accounts_are_those_of_the_operators_namespace() {
-        let text = serde_json::to_string(&demands("here").unwrap().values().collect::<Vec<_>>()).unwrap();
+        let text = serde_json::to_string(&demands("here", REVISION).unwrap().values().collect::<Vec<_>>()).unwrap();
         assert!(text.contains("system:serviceaccount:here:sidestep-operator") && text.contains("system:serviceaccount:here-sentinels:sidestep-sentinel"));
         assert!(!text.contains(NAMESPACE));
     }
 
     #[test]
     fn one_letter_is_a_difference_and_one_that_is_gone_is_named() {
-        let demands = demands("here").unwrap();
+        let demands = demands("here", REVISION).unwrap();
         assert_eq!(differences(&demands, &demands), Vec::<String>::new());
         let mut held = demands.clone();
         let (first, second) = {

@@ -11,6 +11,7 @@ mod watch;
 
 use crate::api::condition::shorten;
 
+pub(super) use demand::REVISION;
 pub(super) use report::{conditions, tell};
 pub(super) use watch::follow;
 

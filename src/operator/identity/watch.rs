@@ -30,9 +30,9 @@ const PART: &str = "admission policies and kinds";
 /// Definitions are large, and a cluster may have hundreds of others'.
 const PAGE: u32 = 20;
 
-/// Follows them for as long as the operator runs, which is in `namespace`. What was found stands in the context.
-pub(in super::super) async fn follow(client: Client, namespace: &str, readiness: Readiness, context: &Context) {
-    let (demands, own) = match (demands(namespace), schema::own()) {
+/// Follows them for as long as the operator runs, which is in this namespace and demands this revision. What was found stands in the context.
+pub(in super::super) async fn follow(client: Client, (namespace, revision): (&str, &str), readiness: Readiness, context: &Context) {
+    let (demands, own) = match (demands(namespace, revision), schema::own()) {
         (Ok(demands), Ok(own)) => (demands, own),
         (demands, own) => {
             tracing::error!(policies = ?demands.err(), kinds = ?own.err(), "What this program was built with cannot be read; nothing is decided.");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn full() -> (Demands, Held) {
-        let (demands, mut held) = (demands("here").unwrap(), Held::default());
+        let (demands, mut held) = (demands("here", super::super::REVISION).unwrap(), Held::default());
         for kind in [POLICY, BINDING] {
             list(&mut held, kind, demands.iter().filter(|(key, _)| key.kind == kind).map(|(key, spec)| object(kind, &key.name, spec)).collect());
         }

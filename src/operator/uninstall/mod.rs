@@ -18,6 +18,7 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::args::UninstallArguments;
+use super::crash::{self, Crash};
 use super::leader::LEASE;
 use crate::clock::{Clock, Window};
 use crate::kubernetes::lease::{Candidate, Terms};
@@ -38,7 +39,9 @@ pub(super) fn run(arguments: &UninstallArguments) -> anyhow::Result<()> {
 }
 
 async fn uninstall(arguments: &UninstallArguments) -> anyhow::Result<()> {
-    let client = client::of(client::config(arguments.kubeconfig.as_deref()).await?)?;
+    let crash = Crash::at(arguments.crash_at.clone());
+    let config = client::config(arguments.kubeconfig.as_deref()).await?;
+    let client = client::under(config, &crash::oversight(Window::always(), &crash, |_| {}))?;
     stop_operators(&client, &arguments.namespace).await?;
     let leases = Api::<Lease>::namespaced(client.clone(), &arguments.namespace);
     let clock = Clock::system();
