@@ -113,7 +113,10 @@ async fn oblivion(world: &mut World, kills: &mut Kills) {
         world.create::<HostAlert>(name, spec).await;
     }
     // As if its sentinel had written it long ago.
-    let written = json!([{"op": "replace", "path": "/metadata/managedFields/0/time", "value": old}]);
+    let written = json!([
+        {"op": "replace", "path": "/metadata/managedFields/0/manager", "value": "sidestep-sentinel"},
+        {"op": "replace", "path": "/metadata/managedFields/0/time", "value": old},
+    ]);
     let patch: Patch<()> = Patch::Json(serde_json::from_value(written).unwrap());
     world.dynamic::<HostAlert>().patch("src-1-00", &PatchParams::default(), &patch).await.unwrap();
     status::<HostAlert>(world, "src-1-00", json!({"cloud": CLOUD, "host": "src-1", "decision": "NoPolicy"})).await;
