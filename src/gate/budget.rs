@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Claim, Verdict};
+use super::{Claim, Pool, Verdict};
 use crate::api::cloud::Budget;
 use crate::inventory::mark::Mark;
 use crate::inventory::{ComputeService, HostName, ServiceState, ServiceStatus};
@@ -41,6 +41,8 @@ pub struct BudgetFacts<'a> {
     pub alerting: &'a BTreeSet<HostName>,
     /// Hosts that wait for a place and go before others, because they attack one of the cloud's own.
     pub ahead: &'a BTreeSet<HostName>,
+    /// The quarantine pool. What happens on its hosts is in none of the sets above.
+    pub pool: &'a Pool,
     /// Now, on the operator's clock.
     pub now: Timestamp,
 }

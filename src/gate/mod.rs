@@ -9,6 +9,7 @@
 //! | [`host_exists`] | Nova has exactly one compute service on the host | closed |
 //! | [`only_active`] | no other active quarantine goes before this one on the host | closed |
 //! | [`grounds`] | sentinels are tied to their nodes (for what came of an alert), and the kinds are not older than the operator | closed |
+//! | [`outside_pool`] | the host is none of the quarantine pool's (for what came of an alert) | closed |
 //! | [`alerting_share`] | few enough hosts alert at once: `budget.alertingSharePercent` (for what came of an alert) | closed |
 //! | [`budget_for_decision`], [`budget_for_acceptance`], [`cordon_for_decision`] | few enough other hosts are out of service, by number and by share | closed |
 //! | [`permit_writes`] | the mode is Approve or Enforce | closed |
@@ -22,6 +23,7 @@ mod fresh;
 mod grounds;
 mod host;
 mod mode;
+mod pool;
 #[cfg(test)]
 mod testing;
 mod verdict;
@@ -40,6 +42,7 @@ pub use fresh::fresh;
 pub use grounds::grounds;
 pub use host::host_exists;
 pub use mode::{WritePermit, permit_writes};
+pub use pool::{POOL_HOST, Pool, outside_pool};
 pub use verdict::Verdict;
 
 use crate::api::units::Mode;
@@ -68,8 +71,13 @@ pub fn ask_all(facts: &Facts<'_>) -> Verdict {
     if applicant.mode == Mode::Observe {
         return seen;
     }
-    let share = || if applicant.by_person { Verdict::Pass } else { alerting_share(budget) };
-    seen.and_then(|| only_active(applicant, budget.claims)).and_then(share).and_then(|| budget_for_acceptance(budget, applicant))
+    let of_an_alert = || {
+        if applicant.by_person {
+            return Verdict::Pass;
+        }
+        outside_pool(&applicant.cloud, budget.pool, &applicant.host).and_then(|| alerting_share(budget))
+    };
+    seen.and_then(|| only_active(applicant, budget.claims)).and_then(of_an_alert).and_then(|| budget_for_acceptance(budget, applicant))
 }
 
 #[cfg(test)]
@@ -103,12 +111,15 @@ mod tests {
         scene.services = services(&["cmp-1", "cmp-2"]);
         reasons.push(ask(&scene, begun_at));
         scene.claims = vec![elsewhere];
+        scene.pool = Pool { aggregate: "suspects".into(), hosts: Some(BTreeSet::from(["cmp-1".into()])) };
+        reasons.push(ask(&scene, begun_at));
+        scene.pool.hosts = Some(BTreeSet::new());
         reasons.push(ask(&scene, begun_at));
         scene.alerting = BTreeSet::new();
         reasons.push(ask(&scene, begun_at));
         scene.claims.clear();
         reasons.push(ask(&scene, begun_at));
-        assert_eq!(reasons, ["InventoryStale", "HostNotFound", ANOTHER_ACTIVE, "TooManyAlerting", "OverBudget", "passes"]);
+        assert_eq!(reasons, ["InventoryStale", "HostNotFound", ANOTHER_ACTIVE, POOL_HOST, "TooManyAlerting", "OverBudget", "passes"]);
     }
 
     #[test]
@@ -116,6 +127,7 @@ mod tests {
         let mine = Claim { by_person: true, ..claim("mine", "cmp-1") };
         let mut scene = Scene::of(3);
         scene.alerting = ["cmp-1", "cmp-2", "cmp-3"].map(HostName::from).into();
+        scene.pool = Pool { aggregate: "suspects".into(), hosts: Some(BTreeSet::from(["cmp-1".into()])) };
         let facts = Facts { applicant: &mine, budget: scene.facts(), begun_at: Some(scene.now), stale_after: Duration::from_secs(90) };
         assert_eq!(ask_all(&facts), Verdict::Pass);
     }

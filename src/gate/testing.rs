@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{Acceptance, BudgetFacts, Claim};
+use super::{Acceptance, BudgetFacts, Claim, Pool};
 use crate::api::cloud::Budget;
 use crate::api::units::Mode;
 use crate::inventory::{ComputeService, HostName, ServiceId, ServiceState, ServiceStatus};
@@ -57,6 +57,7 @@ pub(super) struct Scene {
     pub(super) cordons: BTreeMap<String, Timestamp>,
     pub(super) alerting: BTreeSet<HostName>,
     pub(super) ahead: BTreeSet<HostName>,
+    pub(super) pool: Pool,
     pub(super) now: Timestamp,
 }
 
@@ -70,6 +71,7 @@ impl Scene {
             cordons: BTreeMap::new(),
             alerting: BTreeSet::new(),
             ahead: BTreeSet::new(),
+            pool: Pool::default(),
             now: Timestamp::from_second(1_000_000).unwrap(),
         }
     }
@@ -83,6 +85,7 @@ impl Scene {
             cordons: &self.cordons,
             alerting: &self.alerting,
             ahead: &self.ahead,
+            pool: &self.pool,
             now: self.now,
         }
     }

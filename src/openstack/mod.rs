@@ -30,7 +30,7 @@ mod session;
 pub use cloud::{Cloud, Identity};
 pub use clouds_yaml::{CloudConfig, CloudsYamlError};
 pub use error::{ConnectError, Fault, FaultKind, PostOutcome};
-pub use inventory::{Addresses, Freshness, Inventory, PollError, Poller, Progress, Rooms, Services, Settings};
+pub use inventory::{Addresses, Aggregates, Freshness, Inventory, PollError, Poller, Progress, Rooms, Services, Settings};
 pub use microversion::Microversion;
 pub use nova::{CloudControl, MigrationFilter};
 pub use oversight::{Exchange, NovaWrite, Oversight};

@@ -18,7 +18,8 @@ use crate::plan::{Resources, Room};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Topology {
     providers: BTreeMap<Uuid, HostName>,
-    aggregates: BTreeMap<HostName, BTreeSet<String>>,
+    /// The names of the aggregates that each host is in.
+    pub(super) aggregates: BTreeMap<HostName, BTreeSet<String>>,
     /// Server groups whose policy binds, with two members or more.
     pub groups: Vec<ServerGroup>,
 }

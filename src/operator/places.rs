@@ -13,6 +13,7 @@ use crate::api::cloud::DestinationRules;
 use crate::api::run::{MigrationRunStatus, Outcome};
 use crate::api::units::{PoolUse, Scope};
 use crate::api::{HostQuarantine, MigrationRun};
+use crate::gate;
 use crate::inventory::{HostName, Server, ServerGroup, ServerId, ServiceState, ServiceStatus};
 use crate::migration::{Choice, MOST_REFUSALS, refusals, used_up};
 use crate::openstack::Fault;
@@ -44,6 +45,19 @@ impl Context {
         barred
     }
 
+    /// The quarantine pool of a cloud.
+    pub(super) fn pool(&self, cloud: &str) -> gate::Pool {
+        let spec = self.cloud_spec(cloud);
+        let aggregate = spec.as_ref().map(|spec| spec.destinations.pool.clone()).unwrap_or_default();
+        if aggregate.is_empty() {
+            return gate::Pool::default();
+        }
+        let stale_after = spec.map(|spec| spec.inventory.stale_after.get()).unwrap_or_default();
+        let aggregates = self.cloud(cloud).ok().and_then(|live| live.inventory.aggregates());
+        let young = aggregates.filter(|aggregates| !aggregates.is_older_than(stale_after, self.clock.now()));
+        gate::Pool { hosts: young.map(|aggregates| aggregates.hosts_of(&aggregate)), aggregate }
+    }
+
     /// Why a host should not get servers any more; absent while it may.
     pub(super) fn unfit(&self, cloud: &str, host: &HostName) -> Option<String> {
         let bar = self.barred(cloud).get(host).copied()?;
@@ -60,6 +74,8 @@ impl Context {
             return None;
         }
         let own = Rules::from(&spec.destinations);
+        // Placement does not show a source that is full.
+        let pool = if self.pool(cloud).holds(source) { PoolRule::Only } else { pool };
         Some(Request {
             source: source.clone(),
             passengers: Vec::new(),

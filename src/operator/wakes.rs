@@ -51,6 +51,17 @@ impl Context {
         }
     }
 
+    /// Wakes the alerts of a cloud that are recorded only: a host may have left the quarantine pool.
+    pub(super) fn wake_recorded(&self, name: &str) {
+        let recorded = |alert: &HostAlert| {
+            let status = alert.status.as_ref()?;
+            (status.decision == Some(Decision::Recorded) && status.cloud.as_deref() == Some(name)).then(|| alert.name_any())
+        };
+        for alert in guard::select(&self.stores.alerts, recorded) {
+            let _ = self.wakes.alerts.send(ObjectRef::new(&alert));
+        }
+    }
+
     /// Has a run looked at.
     pub(super) fn wake_run(&self, name: &str) {
         // The receiver is gone only when the operator ends.

@@ -9,6 +9,7 @@ mod crashes;
 mod ctl;
 mod demo;
 mod drain;
+mod gates;
 mod heartbeat;
 mod identity;
 mod killpoints;

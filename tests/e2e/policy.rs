@@ -13,7 +13,7 @@ use super::support::cloud::{Cloud, Simulated, active};
 use super::support::world::{CLOUD, POLICY, Setup, World, condition_of, decision_of};
 
 /// What a stolen token can write: an alert of priority 1 on an established connection.
-fn forged(node: &str, slot: usize) -> Value {
+pub(crate) fn forged(node: &str, slot: usize) -> Value {
     let now: Timestamp = Clock::system().now();
     json!({
         "node": node, "series": format!("{slot:016x}"), "seq": 1, "engine": "suricata", "ruleID": format!("1:{}", 9_000_001 + slot), "gid": 1, "sid": 9_000_001 + slot,

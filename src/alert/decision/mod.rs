@@ -8,6 +8,7 @@
 //!                         of one that acts                else Recorded
 //!                         sentinels are tied to nodes     else IdentityUnenforced
 //!                         no active quarantine            else AlreadyQuarantined
+//!                         no host of the pool             else Recorded
 //!                         view fresh                      else Stale
 //!                         no cooldown                     else Cooldown
 //!                         limits, share and budget left   else OverBudget

@@ -42,6 +42,8 @@ pub struct Gates<'a> {
     pub only_records: Option<&'a str>,
     /// Nothing ties sentinels to their nodes.
     pub unenforced: Option<&'a str>,
+    /// The host is one of the quarantine pool's, which no policy takes out of service.
+    pub pool_host: Option<&'a str>,
     /// The view of the cloud is too old to decide on.
     pub stale_view: Option<&'a str>,
     /// Too many hosts alert at once.
@@ -107,6 +109,9 @@ fn drains(policy: Policy<'_>) -> bool {
 /// A host that only was taken out of service is to be drained: the gates are asked as for a new one. There is no cooldown in it, since nothing is done twice.
 fn raise(case: &Case<'_>, active: Active<'_>) -> Outcome {
     let gates = &case.gates;
+    if let Some(why) = gates.pool_host {
+        return Outcome::because(Decision::Recorded, why);
+    }
     if let Some(why) = gates.stale_view {
         return Outcome::because(Decision::Stale, why);
     }
@@ -119,6 +124,9 @@ fn raise(case: &Case<'_>, active: Active<'_>) -> Outcome {
 /// A host without a quarantine.
 fn begin(case: &Case<'_>, place: &Place, policy: Policy<'_>) -> Outcome {
     let gates = &case.gates;
+    if let Some(why) = gates.pool_host {
+        return Outcome::because(Decision::Recorded, why);
+    }
     if let Some(why) = gates.stale_view {
         return Outcome::because(Decision::Stale, why);
     }

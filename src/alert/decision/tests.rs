@@ -496,6 +496,20 @@ fn without_enforced_identity_or_with_outdated_kinds_it_is_recorded_and_joins_not
     }
 }
 
+#[test]
+fn a_host_of_the_pool_is_recorded_and_what_a_person_began_there_is_joined() {
+    let mut scene = scene(json!({}), json!({"onLimit": "Cordon"}));
+    scene.gates = Gates { pool_host: Some("PoolHost: it is in aggregate suspects."), stale_view: Some("old"), ..Gates::default() };
+    let alone = scene.judge();
+    assert_eq!((alone.decision, alone.quarantine.as_ref(), alone.create.as_ref()), (Decision::Recorded, None, None));
+    assert_says(&alone, &["satisfies QuarantinePolicy lab", "PoolHost: it is in aggregate suspects."]);
+    scene.active = Some("by-hand".to_owned());
+    assert_eq!(scene.decision(), Decision::AlreadyQuarantined);
+    // Taken out of service before it came to the pool: it is not drained now.
+    scene.only_cordons = true;
+    assert_eq!(scene.decision(), Decision::Recorded);
+}
+
 // --- release ---
 
 #[test]
@@ -1000,6 +1014,7 @@ fn the_gates_speak_in_a_fixed_order() {
     scene.gates = Gates {
         unenforced: Some("identity"),
         only_records: Some("only records"),
+        pool_host: Some("pool host"),
         stale_view: Some("stale view"),
         over_share: Some("share"),
         over_budget: Some("budget"),
@@ -1015,6 +1030,9 @@ fn the_gates_speak_in_a_fixed_order() {
     scene.gates.unenforced = None;
     look(&scene);
     scene.active = None;
+    look(&scene);
+    assert_says(&scene.judge(), &["pool host"]);
+    scene.gates.pool_host = None;
     look(&scene);
     scene.gates.stale_view = None;
     look(&scene);
@@ -1036,6 +1054,7 @@ fn the_gates_speak_in_a_fixed_order() {
             Decision::Recorded,
             Decision::IdentityUnenforced,
             Decision::AlreadyQuarantined,
+            Decision::Recorded,
             Decision::Stale,
             Decision::Cooldown,
             over,

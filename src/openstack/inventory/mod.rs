@@ -20,7 +20,7 @@ mod state;
 
 pub use addresses::Addresses;
 pub use poller::Poller;
-pub use rooms::Rooms;
+pub use rooms::{Aggregates, Rooms};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -173,6 +173,12 @@ impl Inventory {
     /// Has the addresses read anew soon, since somebody has a question about one; at most once a minute.
     pub fn want_addresses(&self) {
         self.0.addresses_wanted.notify_one();
+    }
+
+    /// Which host is in which aggregates, as last read well.
+    #[must_use]
+    pub fn aggregates(&self) -> Option<Arc<Aggregates>> {
+        self.with(|state| state.aggregates.clone())
     }
 
     /// What was free on each host when it was last read well.

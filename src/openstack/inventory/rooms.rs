@@ -1,5 +1,6 @@
 //! What is free on each host, kept up to date beside the ticks, so that Placement never holds one up: as often as the ticks come, and at once when a host begins to be watched.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::super::cloud::Cloud;
 use super::super::rooms::Topology;
 use super::{Inventory, PollError};
 use crate::clock::Clock;
-use crate::inventory::ServerGroup;
+use crate::inventory::{HostName, ServerGroup};
 use crate::plan::Room;
 
 /// How old the list of hypervisors, aggregates and server groups may be.
@@ -29,6 +30,34 @@ pub struct Rooms {
     pub groups: Arc<Vec<ServerGroup>>,
 }
 
+/// Which host is in which aggregates, as one look showed it. Unlike [`Rooms`] it has every host of an aggregate, whether or not there is room on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aggregates {
+    begun_at: Timestamp,
+    hosts: BTreeMap<HostName, BTreeSet<String>>,
+}
+
+impl Aggregates {
+    /// The hosts of the aggregate of this name; none where there is none of this name.
+    #[must_use]
+    pub fn hosts_of(&self, aggregate: &str) -> BTreeSet<HostName> {
+        let members = self.hosts.iter().filter(|(_, names)| names.contains(aggregate));
+        members.map(|(host, _)| host.clone()).collect()
+    }
+
+    /// Whether another look showed the same.
+    #[must_use]
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.hosts == other.hosts
+    }
+
+    /// Whether the look is too old to decide on, where a view of the cloud is after `stale_after`: it is made more rarely than those, by [`TOPOLOGY_INTERVAL`].
+    #[must_use]
+    pub fn is_older_than(&self, stale_after: Duration, now: Timestamp) -> bool {
+        now.duration_since(self.begun_at).unsigned_abs() > stale_after.saturating_add(TOPOLOGY_INTERVAL)
+    }
+}
+
 /// Reads for ever.
 pub(super) async fn keep_reading(cloud: &Cloud, inventory: &Inventory, clock: &Clock) -> Infallible {
     let mut topology: Option<(Duration, Topology)> = None;
@@ -41,12 +70,15 @@ pub(super) async fn keep_reading(cloud: &Cloud, inventory: &Inventory, clock: &C
     }
 }
 
-async fn read(cloud: &Cloud, inventory: &Inventory, clock: &Clock, known: &mut Option<(Duration, Topology)>) {
+/// One look.
+pub(super) async fn read(cloud: &Cloud, inventory: &Inventory, clock: &Clock, known: &mut Option<(Duration, Topology)>) {
     let begun_at = clock.now();
     let now = clock.monotonic();
     let result = async {
         if known.as_ref().is_none_or(|(at, _)| now.saturating_sub(*at) >= TOPOLOGY_INTERVAL) {
-            *known = Some((now, cloud.topology().await?));
+            let topology = cloud.topology().await?;
+            keep_aggregates(inventory, Aggregates { begun_at, hosts: topology.aggregates.clone() });
+            *known = Some((now, topology));
         }
         match known {
             Some((_, topology)) => cloud.rooms(topology).await.map(|rooms| Rooms { begun_at, rooms, groups: Arc::new(topology.groups.clone()) }),
@@ -68,6 +100,17 @@ async fn read(cloud: &Cloud, inventory: &Inventory, clock: &Clock, known: &mut O
     });
     if !was_known && inventory.rooms().is_some() {
         // Whoever waits for it looks again.
+        inventory.0.ticks.send_modify(|ticks| *ticks += 1);
+    }
+}
+
+/// Keeps what a look showed; where it shows something else than before, whoever depends on it looks again.
+fn keep_aggregates(inventory: &Inventory, seen: Aggregates) {
+    let changed = inventory.with(|state| {
+        let before = state.aggregates.replace(Arc::new(seen));
+        before.zip(state.aggregates.as_ref()).is_none_or(|(before, now)| !before.same_as(now))
+    });
+    if changed {
         inventory.0.ticks.send_modify(|ticks| *ticks += 1);
     }
 }

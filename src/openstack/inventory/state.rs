@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::nova::NewestRows;
-use super::{Addresses, PollError, Progress, Rooms, Services};
+use super::{Addresses, Aggregates, PollError, Progress, Rooms, Services};
 use crate::inventory::{HostName, HostView, RowStatus, ServerId};
 
 /// Nova's counters are samples themselves: reading them more often shows nothing new.
@@ -18,6 +18,7 @@ pub(super) struct State {
     pub(super) services: Option<Arc<Services>>,
     pub(super) services_error: Option<PollError>,
     pub(super) addresses: Option<Arc<Addresses>>,
+    pub(super) aggregates: Option<Arc<Aggregates>>,
     pub(super) rooms: Option<Arc<Rooms>>,
     pub(super) rooms_error: Option<PollError>,
     hosts: BTreeMap<HostName, Watched>,

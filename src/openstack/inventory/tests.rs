@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use serde_json::{Value, json};
 
 use super::super::error::FaultKind;
+use super::super::rooms::Topology;
 use super::super::testing::{Canned, Reply, usual};
 use super::*;
 
@@ -18,6 +19,7 @@ struct World(Arc<Mutex<Shown>>);
 struct Shown {
     servers: Vec<&'static str>,
     rows: Vec<Value>,
+    members: Vec<&'static str>,
     services_fail: bool,
     servers_fail: bool,
 }
@@ -39,7 +41,10 @@ impl World {
                 ["servers", "detail"] => Reply::ok(json!({"servers": shown.servers.iter().map(|id| server(id)).collect::<Vec<_>>()})),
                 ["servers", _, "migrations", _] => Reply::ok(json!({"migration": {"memory_total_bytes": 7}})),
                 ["os-migrations"] => Reply::ok(json!({"migrations": shown.rows})),
+                ["os-server-groups"] => Reply::ok(json!({"server_groups": []})),
+                ["os-aggregates"] => Reply::ok(json!({"aggregates": [{"name": "suspects", "hosts": shown.members}]})),
                 ["os-hypervisors", "detail"] => Reply::ok(json!({"hypervisors": [{"id": SERVER, "service": {"host": "h1"}}]})),
+                _ if asked.path.ends_with("/allocation_candidates") => Reply::ok(json!({"provider_summaries": {}})),
                 _ if asked.path.ends_with("/allocations") => Reply::ok(json!({"allocations": {}})),
                 _ => usual(),
             }
@@ -66,6 +71,8 @@ struct Bench {
     clock: Clock,
     inventory: Inventory,
     poller: Poller,
+    cloud: Cloud,
+    topology: Option<(Duration, Topology)>,
 }
 
 impl Bench {
@@ -77,13 +84,18 @@ impl Bench {
         let world = World::default();
         let canned = world.start().await;
         let clock = Clock::manual(Timestamp::UNIX_EPOCH);
-        let (inventory, poller) = Inventory::start(canned.cloud_at(clock.clone()).await, settings, clock.clone());
-        Self { world, canned, clock, inventory, poller }
+        let cloud = canned.cloud_at(clock.clone()).await;
+        let (inventory, poller) = Inventory::start(cloud.clone(), settings, clock.clone());
+        Self { world, canned, clock, inventory, poller, cloud, topology: None }
     }
 
     async fn tick(&self) {
         self.clock.advance(Duration::from_secs(1));
         self.poller.tick().await;
+    }
+
+    async fn look_at_rooms(&mut self) {
+        rooms::read(&self.cloud, &self.inventory, &self.clock, &mut self.topology).await;
     }
 
     fn asked(&self, what: &str) -> usize {
@@ -200,7 +212,7 @@ async fn a_host_that_is_not_watched_any_more_is_forgotten() {
 
 #[tokio::test]
 async fn a_new_host_and_a_refresh_start_a_tick_at_once() {
-    let Bench { canned: _canned, inventory, poller, world: _world, clock: _clock } = Bench::new().await;
+    let Bench { canned: _canned, inventory, poller, world: _world, clock: _clock, .. } = Bench::new().await;
     let mut ticks = inventory.changed();
     let drive = async {
         ticks.wait_for(|ticks| *ticks >= 1).await.unwrap();
@@ -231,4 +243,27 @@ async fn a_host_at_which_every_look_fails_is_unseen_after_a_while_and_seen_at_th
     bench.world.set(|shown| shown.servers_fail = false);
     bench.tick().await;
     assert!(bench.inventory.unseen_host(bench.clock.now()).is_none());
+}
+
+#[tokio::test]
+async fn every_host_of_an_aggregate_is_known_though_placement_shows_none_of_them() {
+    let mut bench = Bench::new().await;
+    bench.world.set(|shown| shown.members = vec!["h2", "h1"]);
+    let members = |bench: &Bench| bench.inventory.aggregates().unwrap().hosts_of("suspects").iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(bench.inventory.aggregates(), None);
+    bench.look_at_rooms().await;
+    assert_eq!(members(&bench), ["h1", "h2"]);
+    assert!(bench.inventory.aggregates().unwrap().hosts_of("another").is_empty());
+    let before = bench.inventory.aggregates().unwrap();
+    bench.world.set(|shown| shown.members = vec!["h2"]);
+    bench.clock.advance(Duration::from_secs(59));
+    bench.look_at_rooms().await;
+    assert!(bench.inventory.aggregates().unwrap().same_as(&before), "they change rarely, and are not listed anew every time");
+    bench.clock.advance(Duration::from_secs(1));
+    bench.look_at_rooms().await;
+    assert_eq!(members(&bench), ["h2"]);
+    assert!(!bench.inventory.aggregates().unwrap().same_as(&before));
+    let (then, stale_after) = (bench.clock.now(), Duration::from_secs(90));
+    let older = |seconds| bench.inventory.aggregates().unwrap().is_older_than(stale_after, then + SignedDuration::from_secs(seconds));
+    assert!(!older(150) && older(151), "a view may be 90 s old, and they are listed once a minute");
 }

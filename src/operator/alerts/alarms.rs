@@ -8,7 +8,8 @@
 //! | is the host a destination? ([`alerted_hosts`]) | any policy, one in mode Observe too; and the host of an address that attacks over established connections | 30 min |
 //! | do too many hosts alert at once? ([`alerting_hosts`]) | policies that act | 10 min |
 //!
-//! What happened before the host was last given back counts for neither.
+//! What happened before the host was last given back counts for neither, and nor does what happens on a host of the quarantine pool: servers from suspect hosts are there, and what they do must not close
+//! the pool to the next ones, nor the gate to all alerts.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -116,13 +117,22 @@ pub(in super::super) fn alerted_hosts(context: &Context, cloud: &str, now: Times
     let past = Past::of(context, cloud, &context.claims());
     let mut hosts = context.alarms.with(context, |known| since_release(known, &past, cloud, |times| times.by_any.filter(|at| recent(*at))));
     hosts.extend(attacking_hosts(context, cloud, now));
-    hosts
+    outside_pool(context, cloud, hosts)
 }
 
 /// The hosts of a cloud on which a policy that acts held within 10 minutes: what the ceiling on their share counts.
 pub(in super::super) fn alerting_hosts(context: &Context, cloud: &str, past: &Past, now: Timestamp) -> BTreeSet<HostName> {
     let recent = |at: &Timestamp| now.duration_since(*at) < ALERTING_FOR;
-    context.alarms.with(context, |known| since_release(known, past, cloud, |times| times.by_acting.filter(recent)))
+    let hosts = context.alarms.with(context, |known| since_release(known, past, cloud, |times| times.by_acting.filter(recent)));
+    outside_pool(context, cloud, hosts)
+}
+
+fn outside_pool(context: &Context, cloud: &str, mut hosts: BTreeSet<HostName>) -> BTreeSet<HostName> {
+    if !hosts.is_empty() {
+        let pool = context.pool(cloud);
+        hosts.retain(|host| !pool.holds(host));
+    }
+    hosts
 }
 
 fn since_release(known: &Known, past: &Past, cloud: &str, time: impl Fn(&Times) -> Option<Timestamp>) -> BTreeSet<HostName> {

@@ -62,6 +62,7 @@ pub(super) struct Facts {
     peers: Vec<Peer>,
     only_records: Option<String>,
     unenforced: Option<String>,
+    pool_host: Option<String>,
     stale_view: Option<String>,
     over_share: Option<String>,
     over_budget: Option<String>,
@@ -100,6 +101,7 @@ impl Facts {
             peers: Vec::new(),
             only_records: None,
             unenforced: None,
+            pool_host: None,
             stale_view: None,
             over_share: None,
             over_budget: None,
@@ -127,6 +129,12 @@ impl Facts {
         let unusable = cloud::usable(context, &place.cloud).err().filter(|unusable| unusable.reason == RUNS_ON_SUSPECT);
         self.only_records = grounds.outdated().or(unusable.map(|unusable| unusable.message));
         self.stale_view = words(gate::fresh(&place.cloud, view.begun_at(), spec.inventory.stale_after.get(), now));
+        match gate::outside_pool(&place.cloud, budget.pool, &place.host) {
+            gate::Verdict::Refuse { reason: gate::POOL_HOST, message } => self.pool_host = Some(message),
+            // Not known: the view of the cloud is not whole.
+            gate::Verdict::Refuse { message, .. } => self.stale_view = self.stale_view.take().or(Some(message)),
+            gate::Verdict::Pass => {}
+        }
         self.over_share = words(gate::alerting_share(&budget));
         self.over_budget = words(gate::budget_for_decision(&budget, &place.host));
         self.no_cordon = words(gate::cordon_for_decision(&budget, &place.host));
@@ -161,6 +169,7 @@ impl Facts {
             gates: Gates {
                 only_records: self.only_records.as_deref(),
                 unenforced: self.unenforced.as_deref(),
+                pool_host: self.pool_host.as_deref(),
                 stale_view: self.stale_view.as_deref(),
                 over_share: self.over_share.as_deref(),
                 over_budget: self.over_budget.as_deref(),

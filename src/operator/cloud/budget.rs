@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::past::Past;
 use crate::api::cloud::Budget;
-use crate::gate::{BudgetFacts, Claim};
+use crate::gate::{BudgetFacts, Claim, Pool};
 use crate::inventory::HostName;
 use crate::openstack::Services;
 use crate::operator::alerts;
@@ -25,6 +25,7 @@ pub(in super::super) struct BudgetView {
     cordons: BTreeMap<String, Timestamp>,
     alerting: BTreeSet<HostName>,
     ahead: BTreeSet<HostName>,
+    pool: Pool,
     now: Timestamp,
 }
 
@@ -40,6 +41,7 @@ impl BudgetView {
             cordons: past.cordons(),
             alerting: alerts::alerting_hosts(context, cloud, &past, now),
             ahead: alerts::waiting_attackers(context, cloud, now),
+            pool: context.pool(cloud),
             claims,
             past,
             now,
@@ -56,6 +58,7 @@ impl BudgetView {
             cordons: &self.cordons,
             alerting: &self.alerting,
             ahead: &self.ahead,
+            pool: &self.pool,
             now: self.now,
         }
     }

@@ -227,9 +227,15 @@ async fn poll(context: Arc<Context>, name: String, inventory: Inventory, poller:
     let mut changed = inventory.changed();
     let pulse = context.health.pulse(format!("the poller of cloud {name}"), LONGEST_LOOK);
     let forward = async {
+        let mut aggregates = inventory.aggregates();
         while changed.changed().await.is_ok() {
             pulse.beat();
             context.wake_cloud(&name);
+            let seen = inventory.aggregates();
+            if seen.as_ref().zip(aggregates.as_ref()).is_some_and(|(seen, before)| !seen.same_as(before)) {
+                context.wake_recorded(&name);
+            }
+            aggregates = seen;
         }
     };
     tokio::select! {
