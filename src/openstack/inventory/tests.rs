@@ -212,15 +212,14 @@ async fn a_host_that_is_not_watched_any_more_is_forgotten() {
 
 #[tokio::test]
 async fn a_new_host_and_a_refresh_start_a_tick_at_once() {
-    let Bench { canned: _canned, inventory, poller, world: _world, clock: _clock, .. } = Bench::new().await;
+    let Bench { canned, inventory, poller, world: _world, clock: _clock, .. } = Bench::new().await;
     let mut ticks = inventory.changed();
     let drive = async {
-        ticks.wait_for(|ticks| *ticks >= 1).await.unwrap();
+        ticks.wait_for(|_| inventory.services().is_some()).await.unwrap();
         inventory.watch_host(&h1());
-        ticks.wait_for(|ticks| *ticks >= 2).await.unwrap();
-        assert!(inventory.host(&h1()).is_some());
+        ticks.wait_for(|_| inventory.host(&h1()).is_some()).await.unwrap();
         inventory.refresh_now();
-        ticks.wait_for(|ticks| *ticks >= 3).await.unwrap();
+        ticks.wait_for(|_| canned.lines().iter().filter(|line| line.contains("/os-services")).count() >= 3).await.unwrap();
     };
     tokio::select! {
         never = poller.run() => match never {},
