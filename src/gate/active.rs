@@ -35,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_wins() {
+    fn active_the_oldest_wins() {
         let (old, new) = (created("old", 1), created("new", 2));
         let all = [new.clone(), old.clone()];
         assert_eq!(only_active(&old, &all), Verdict::Pass);
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_made_in_the_same_second_the_smaller_uid_wins() {
+    fn active_of_two_made_in_the_same_second_the_smaller_uid_wins() {
         let (a, b) = (created("a", 1), created("b", 1));
         let all = [b.clone(), a.clone()];
         assert_eq!(only_active(&a, &all), Verdict::Pass);
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn an_accepted_one_keeps_the_host_from_an_older_one_that_came_to_enforce_later() {
+    fn active_an_accepted_one_keeps_the_host_from_an_older_one_that_came_to_enforce_later() {
         let older = created("older", 1);
         let accepted = Claim { acceptance: Acceptance::Accepted, ..created("accepted", 2) };
         let all = [older.clone(), accepted.clone()];
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_active_or_elsewhere_shields_nothing() {
+    fn active_what_is_not_or_is_elsewhere_shields_nothing() {
         let base = created("other", 1);
         let new = created("new", 2);
         for (what, other) in [

@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nova_shows_and_what_objects_hold_is_a_union_by_host() {
+    fn budget_what_nova_shows_and_what_objects_hold_is_a_union_by_host() {
         let mut scene = roomy(4);
         mark(&mut scene.services[0], "one");
         scene.claims = vec![accepted("one", "cmp-1"), accepted("two", "cmp-2")];
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn maintenance_and_hosts_that_are_down_count_in_the_percentage_alone() {
+    fn budget_maintenance_and_hosts_that_are_down_count_in_the_percentage_alone() {
         let mut scene = roomy(3);
         scene.budget.hosts_out_of_service = 1;
         scene.services[0].status = ServiceStatus::Disabled;
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn the_target_never_counts_against_itself() {
+    fn budget_the_target_never_counts_against_itself_and_a_deleted_object_refills_nothing() {
         let mut scene = Scene::of(3);
         mark(&mut scene.services[0], "deleted");
         assert!(budget_for_decision(&scene.facts(), &"cmp-2".into()).refusal().is_some());
@@ -414,14 +414,14 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_stopped_its_own_service_does_not_shield_itself() {
+    fn budget_a_host_that_stopped_its_own_service_does_not_shield_itself() {
         let mut scene = Scene::of(3);
         scene.services[0].state = ServiceState::Down;
         assert_eq!(budget_for_decision(&scene.facts(), &"cmp-1".into()), Verdict::Pass);
     }
 
     #[test]
-    fn a_cordon_over_the_limit_takes_no_place_from_others() {
+    fn budget_a_cordon_over_the_limit_takes_no_place_from_others() {
         let mut scene = roomy(10);
         scene.budget.hosts_out_of_service = 1;
         mark(&mut scene.services[0], "cordon");
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_is_held_to_the_percentage_alone() {
+    fn budget_a_person_is_held_to_the_percentage_alone() {
         let mut scene = Scene { claims: vec![accepted("other", "cmp-1")], ..Scene::of(10) };
         scene.budget.hosts_out_of_service = 0;
         let mine = claim("mine", "cmp-2");
@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_wait_for_the_last_place_one_gets_it() {
+    fn budget_of_two_that_wait_for_the_last_place_one_gets_it() {
         let scene = Scene { claims: vec![claim("a", "cmp-1"), claim("b", "cmp-2")], ..Scene::of(3) };
         assert_eq!(budget_for_acceptance(&scene.facts(), &scene.claims[0]), Verdict::Pass);
         assert!(budget_for_acceptance(&scene.facts(), &scene.claims[1]).refusal().is_some());

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn alerts_join_the_accepted_claim_and_else_the_oldest() {
+    fn active_alerts_join_the_accepted_claim_and_else_the_oldest() {
         let at = |name: &str, second| Claim { created: Timestamp::from_second(second).unwrap(), ..claim(name, "cmp-1") };
         let host = HostName::from("cmp-1");
         let name = |claims: &[Claim]| active_on(claims, "production", &host).map(|claim| claim.name.clone());

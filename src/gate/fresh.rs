@@ -35,13 +35,13 @@ mod tests {
     }
 
     #[test]
-    fn a_view_younger_than_stale_after_passes() {
+    fn fresh_view_younger_than_stale_after_passes() {
         assert_eq!(verdict(0), Verdict::Pass);
         assert_eq!(verdict(89), Verdict::Pass);
     }
 
     #[test]
-    fn a_view_as_old_as_stale_after_is_refused_with_its_moment_and_the_limit() {
+    fn fresh_view_as_old_as_stale_after_is_refused_with_its_moment_and_the_limit() {
         let verdict = verdict(90);
         let message = verdict.refusal().unwrap();
         assert!(message.contains("production") && message.contains("90s") && message.contains("1970-01-12T13:45:10Z"), "{message}");
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cloud_that_was_never_read_is_refused() {
+    fn fresh_view_of_a_cloud_that_was_never_read_is_refused() {
         let verdict = fresh("production", None, Duration::from_secs(90), Timestamp::UNIX_EPOCH);
         assert!(matches!(verdict, Verdict::Refuse { reason: "InventoryStale", .. }));
     }

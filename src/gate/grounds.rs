@@ -27,7 +27,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_made_needs_no_sentinels_word_and_nothing_starts_with_outdated_kinds() {
+    fn identity_what_a_person_made_needs_no_sentinels_word_and_nothing_starts_with_outdated_kinds() {
         let decided = Claim { by_person: false, ..claim("decided", "cmp-1") };
         let by_hand = Claim { by_person: true, ..claim("by-hand", "cmp-1") };
         let watching = Claim { mode: Mode::Observe, ..decided.clone() };

@@ -88,12 +88,12 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_exists_once_passes() {
+    fn host_exists_once_passes() {
         assert_eq!(verdict("cmp-1", &["cmp-1", "cmp-2"]), Verdict::Pass);
     }
 
     #[test]
-    fn an_unknown_host_is_refused_with_close_names() {
+    fn host_exists_not_at_all_is_refused_with_close_names() {
         for (asked, names, offered) in [
             ("cmp1", vec!["cmp-1", "other"], "similar: cmp-1)"),
             ("CMP-1", vec!["cmp-1", "other"], "similar: cmp-1)"),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_with_two_service_rows_is_refused_with_their_ids() {
+    fn host_exists_twice_is_refused_with_the_ids_of_its_services() {
         let verdict = verdict("cmp-1", &["cmp-1", "cmp-2", "cmp-1"]);
         assert!(matches!(&verdict, Verdict::Refuse { reason: "HostAmbiguous", message } if message.contains("service-0, service-2")), "{verdict:?}");
     }

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_reads_as_documented_and_is_read_back() {
+    fn novas_reason_reads_as_documented_and_is_read_back() {
         let mark = mark("suricata 1:2024897 from 10.0.4.7");
         assert_eq!(mark.text(), format!("sidestep/{UID} before=enabled: suricata 1:2024897 from 10.0.4.7"));
         assert_eq!(Mark::parse(&mark.text()), Some(mark));
@@ -131,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_reason_is_cut_between_characters() {
+    fn novas_reason_is_cut_between_characters_where_it_is_long() {
         let text = mark(&"ä".repeat(300)).text();
         assert_eq!(text.chars().count(), REASON_MAX_CHARS);
         assert!(Mark::parse(&text).unwrap().reason.chars().all(|c| c == 'ä'));
     }
 
     #[test]
-    fn a_newline_and_an_emoji_cannot_break_the_request() {
+    fn novas_reason_a_newline_and_an_emoji_cannot_break_the_request() {
         assert!(mark("line\nbreak 🦀").text().ends_with(": line break \u{fffd}"));
     }
 
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_quarantine_carries_over_what_was_there_before_the_first() {
+    fn novas_reason_a_later_quarantine_carries_over_what_was_there_before_the_first() {
         let enabled_before = mark("first").text();
         assert_eq!(found(&service(ServiceStatus::Disabled, Some(&enabled_before)), None), Before { disabled: false, reason: None });
         let disabled_before = Mark { disabled_before: true, ..mark("first") }.text();

@@ -1,7 +1,7 @@
 //! Rooms: what is free on each host, by Placement, and what a plan must know beside that: aggregates and server groups.
 //!
 //! One call shows the free room of all hosts, `GET /allocation_candidates` for the least amount of memory there is: its summaries have capacity (with allocation ratios, without what is reserved), use and traits of every
-//! host that has any memory left. A host that has none is missing, and takes nothing.
+//! host that has any memory left. A host that has none is missing there: it is full, and its traits are not known.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -97,21 +97,27 @@ impl Cloud {
         Err(Fault::foreign(operation, format!("more than {MAX_GROUP_PAGES} pages")))
     }
 
-    /// What is free on each host. A provider that the topology does not know is left out.
+    /// What is free on each host, nothing on those that Placement does not show. A provider that the topology does not know is left out.
     pub async fn rooms(&self, topology: &Topology) -> Result<Vec<Room>, Fault> {
         let operation = "ask Placement which hosts have room";
         let answer = self.get(self.placement(), operation, &["allocation_candidates"], &[("resources", "MEMORY_MB:1")]).await?;
         let candidates: Candidates = answer.parse()?;
-        let known = candidates.provider_summaries.into_iter().filter_map(|(provider, summary)| Some((topology.providers.get(&provider)?.clone(), summary)));
-        Ok(known.map(|(host, summary)| room(host, summary, topology)).collect())
+        let mut shown = candidates.provider_summaries;
+        let rooms = topology.providers.iter().map(|(provider, host)| {
+            let aggregates = topology.aggregates.get(host).cloned().unwrap_or_default();
+            match shown.remove(provider) {
+                Some(summary) => room(host.clone(), summary, aggregates),
+                None => Room { host: host.clone(), free: Resources::default(), traits: BTreeSet::new(), aggregates },
+            }
+        });
+        Ok(rooms.collect())
     }
 }
 
-fn room(host: HostName, summary: Summary, topology: &Topology) -> Room {
+fn room(host: HostName, summary: Summary, aggregates: BTreeSet<String>) -> Room {
     // A class that the host itself does not have (disk that is shared, CPUs that are pinned) is no limit of the host's: Nova's scheduler judges it.
     let free = |class: &str| summary.resources.get(class).map_or(u64::MAX, |amount| amount.capacity.saturating_sub(amount.used));
     let free = Resources { vcpus: free("VCPU"), memory_mb: free("MEMORY_MB"), disk_gb: free("DISK_GB") };
-    let aggregates = topology.aggregates.get(&host).cloned().unwrap_or_default();
     Room { host, free, traits: summary.traits, aggregates }
 }
 
@@ -124,11 +130,12 @@ mod tests {
     use crate::inventory::{GroupRules, ServerId};
 
     const PROVIDER: &str = "d9e4c311-8982-4a28-b0a9-ba16ac3ecf49";
+    const FULL: &str = "d9e4c311-8982-4a28-b0a9-ba16ac3ecf51";
     const STRANGER: &str = "d9e4c311-8982-4a28-b0a9-ba16ac3ecf50";
 
     async fn cloud() -> (Canned, Cloud) {
         let canned = Canned::start(|asked, before| match asked.path.rsplit('/').next().unwrap_or_default() {
-            "detail" => Reply::ok(json!({"hypervisors": [{"id": PROVIDER, "service": {"host": "h1"}}]})),
+            "detail" => Reply::ok(json!({"hypervisors": [{"id": PROVIDER, "service": {"host": "h1"}}, {"id": FULL, "service": {"host": "h2"}}]})),
             "os-aggregates" => Reply::ok(json!({"aggregates": [{"name": "ssd", "hosts": ["h1", "h2"]}, {"name": "empty", "hosts": []}]})),
             "os-server-groups" if before > 0 => Reply::ok(json!({"server_groups": []})),
             "os-server-groups" => Reply::ok(json!({"server_groups": [
@@ -153,8 +160,10 @@ mod tests {
         let topology = cloud.topology().await.unwrap();
         let rooms = cloud.rooms(&topology).await.unwrap();
         let free = Resources { vcpus: 0, memory_mb: 3072, disk_gb: u64::MAX };
-        let expected = Room { host: "h1".into(), free, traits: ["CUSTOM_A".to_owned()].into(), aggregates: ["ssd".to_owned()].into() };
-        assert_eq!(rooms, [expected]);
+        let aggregates: BTreeSet<String> = ["ssd".to_owned()].into();
+        let some = Room { host: "h1".into(), free, traits: ["CUSTOM_A".to_owned()].into(), aggregates: aggregates.clone() };
+        let full = Room { host: "h2".into(), free: Resources::default(), traits: BTreeSet::new(), aggregates };
+        assert_eq!(rooms, [some, full], "a host that Placement does not show has no memory left");
         assert_eq!(
             canned.lines().iter().filter(|line| line.contains("/placement/")).collect::<Vec<_>>(),
             ["GET /placement/allocation_candidates?resources=MEMORY_MB%3A1"]

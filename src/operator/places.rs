@@ -74,8 +74,6 @@ impl Context {
             return None;
         }
         let own = Rules::from(&spec.destinations);
-        // Placement does not show a source that is full.
-        let pool = if self.pool(cloud).holds(source) { PoolRule::Only } else { pool };
         Some(Request {
             source: source.clone(),
             passengers: Vec::new(),

@@ -166,7 +166,7 @@ pub struct Request {
     pub source: HostName,
     /// Who leaves it.
     pub passengers: Vec<Passenger>,
-    /// The hosts of the cloud. One that is missing here takes nothing; the source may be among them, so that its aggregates are known.
+    /// The hosts of the cloud, full ones too. One that is missing here takes nothing; the source is among them, so that its aggregates are known.
     pub rooms: Vec<Room>,
     /// Hosts that are no destination at the moment, and why.
     pub barred: BTreeMap<HostName, Bar>,

@@ -199,7 +199,7 @@ fn ties_are_drawn_by_the_seed() {
 }
 
 #[test]
-fn the_digest_names_sets_and_not_their_order() {
+fn approval_the_digest_names_sets_and_not_their_order() {
     let method = BTreeMap::from([("maxAttempts".to_owned(), "3".to_owned())]);
     let (forth, back) = ([server(1), server(2)], [server(2), server(1), server(2)]);
     let (hosts, swapped) = (["h2".into(), "h3".into()], ["h3".into(), "h2".into()]);

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn release_restores_the_reason_of_somebody_elses_maintenance() {
+    fn novas_reason_of_somebody_elses_maintenance_is_restored_at_release() {
         let earlier = before(true, Some("disk swap"));
         assert_eq!(write(&ours(&earlier), &earlier), Some(Write::Disable(Some("disk swap".into()))));
         let silent = before(true, None);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_an_earlier_object_is_carried_over() {
+    fn novas_reason_what_was_before_an_earlier_object_is_carried_over() {
         let first = before(false, None);
         let marked = service(ServiceStatus::Disabled, Some(&reason_text("u-0", &first, "first")));
         assert!(!before_of(&marked, None).disabled_before);

@@ -178,7 +178,7 @@ async fn an_attempt_that_fails_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_no_host_can_take_is_a_resident_before_anything_is_asked() {
+async fn capacity_a_server_that_no_host_can_take_is_a_resident_before_anything_is_asked() {
     let (world, servers) = without_sentinels().await;
     for other in ["cmp-2", "cmp-3"] {
         world.simulator().disable(other, "disk swap").await;

@@ -138,7 +138,7 @@ async fn a_server_that_arrives_late_moves_too() {
 }
 
 #[tokio::test]
-async fn release_in_mid_drain_starts_nothing_new() {
+async fn undo_release_in_mid_drain_starts_nothing_new() {
     let world = World::on_simulator(four_servers()).await;
     world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
     world.alert("cmp-1");

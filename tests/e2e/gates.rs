@@ -1,17 +1,18 @@
-//! The gates between an alert and a move, on hosts that are more than one of many: those of the quarantine pool, attackers' hosts, destinations that are alerted themselves.
+//! The gates between an alert and a move, and what people are promised about them. The names begin with the gate, or with the words of the promise.
 
 use serde_json::{Value, json};
 use sidestep::api::alert::Decision;
 use sidestep::api::quarantine::{Phase, ResidentReason};
-use sidestep::api::run::Outcome;
+use sidestep::api::run::{Outcome, RunPhase};
 use sidestep::api::units::Scope;
 use sidestep::api::{HostAlert, HostQuarantine, OpenStackCloud};
-use sidestep::simulator::{AggregateSettings, HostSettings, ServerSettings, Settings};
+use sidestep::simulator::{AggregateSettings, HostSettings, Microversion, ServerSettings, Settings, VmState};
 use uuid::Uuid;
 
 use super::moves::{story, wanted};
 use super::policy::forged;
 use super::support::cloud::{Cloud, Simulated, active};
+use super::support::control_plane::{NAMESPACE, SENTINELS, chart};
 use super::support::world::{CLOUD, Setup, World, condition_of, decision_of};
 
 /// So many hosts, `cmp-1`, `cmp-2`, …
@@ -62,6 +63,48 @@ async fn one_copies_and_one_is_queued(world: &World) -> [(Uuid, String); 2] {
     world.until("one copies and one is queued", async || row("running").zip(row("queued")).map(|(a, b)| [a, b]).ok_or_else(|| "not yet".to_owned())).await
 }
 
+// ---- credentials and microversion ----
+
+#[tokio::test]
+async fn microversion_a_nova_that_is_too_old_is_refused_with_that_sentence_and_nothing_is_done_in_it() {
+    let settings = Settings { max_microversion: Microversion(79), ..Settings::default() };
+    let mut world = World::bare(setup(settings).await.cloud).await;
+    world.create_secret(CLOUD, &world.cloud.clouds_yaml()).await;
+    world.create_cloud(CLOUD, json!({})).await;
+    world.start_operator(&[]);
+    let ready = world.wait_for_condition::<OpenStackCloud>(CLOUD, "Ready", "False").await;
+    let says = |cloud: &OpenStackCloud| condition_of(cloud, "Ready").is_some_and(|ready| ready.reason == "MicroversionTooOld");
+    let cloud = world.wait_for(CLOUD, &format!("is too old, not {ready:?}"), says).await;
+    let message = condition_of(&cloud, "Ready").unwrap().message;
+    assert!(message.contains("needs Nova microversion 2.84 or newer; this endpoint offers up to 2.79"), "{message}");
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    let waits = |quarantine: &HostQuarantine| condition_of(quarantine, "Ready").is_some_and(|ready| ready.message.contains("2.84"));
+    let waiting = world.wait_for("hunch", "says what its cloud lacks", waits).await;
+    assert_ne!(condition_of(&waiting, "Accepted").map(|accepted| accepted.status).as_deref(), Some("True"));
+    assert!(world.simulator().service_writes().is_empty());
+}
+
+// ---- capacity ----
+
+#[tokio::test]
+async fn capacity_what_fits_elsewhere_moves_and_the_rest_is_reported() {
+    let settings = Settings {
+        hosts: hosts(2),
+        host_settings: [small("cmp-2", 2)].into(),
+        servers: ["a", "b", "c"].map(|name| active(name, "cmp-1")).to_vec(),
+        ..Settings::default()
+    };
+    let world = World::start(setup(settings).await).await;
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    let blocked = world.wait_for_phase("hunch", Phase::Blocked).await;
+    assert_eq!((residents(&blocked), world.simulator().servers_on("cmp-2").len()), (vec![ResidentReason::NoDestination], 2));
+    let message = &blocked.status.as_ref().unwrap().residents[0].message;
+    assert!(message.contains("no host can take it") && message.contains("1 full for its 512 MiB"), "{message}");
+    let moved = world.simulator().servers_on("cmp-2")[0];
+    world.simulator().cloud(|cloud| cloud.delete_server(moved)).unwrap();
+    world.wait_for_phase("hunch", Phase::Empty).await;
+}
+
 // ---- the quarantine pool ----
 
 #[tokio::test]
@@ -104,7 +147,7 @@ async fn a_host_of_the_pool_is_drained_by_no_policy_and_its_alerts_count_for_not
 }
 
 #[tokio::test]
-async fn a_full_pool_leaves_the_rest_as_residents_until_there_is_room() {
+async fn capacity_a_full_pool_leaves_the_rest_as_residents_until_there_is_room() {
     let settings = Settings {
         hosts: hosts(3),
         host_settings: [small("cmp-3", 1)].into(),
@@ -136,7 +179,7 @@ async fn a_full_pool_leaves_the_rest_as_residents_until_there_is_room() {
 // ---- destinations ----
 
 #[tokio::test]
-async fn an_attackers_host_is_no_destination_and_is_decided_before_its_victim_under_a_full_budget() {
+async fn destination_an_attackers_host_is_none_and_is_decided_before_its_victim_under_a_full_budget() {
     let attacker = ServerSettings { addresses: vec!["10.0.4.7".into()], ..active("attacker", "cmp-2") };
     let settings = Settings {
         hosts: hosts(4),
@@ -169,7 +212,7 @@ async fn an_attackers_host_is_no_destination_and_is_decided_before_its_victim_un
 }
 
 #[tokio::test]
-async fn the_host_of_a_server_that_attacks_takes_no_servers_of_its_victims_host() {
+async fn destination_the_host_of_a_server_that_attacks_takes_none_of_its_victims_host() {
     let attacker = ServerSettings { addresses: vec!["10.0.4.7".into()], ..active("attacker", "cmp-2") };
     let settings = Settings {
         hosts: hosts(3),
@@ -185,7 +228,7 @@ async fn the_host_of_a_server_that_attacks_takes_no_servers_of_its_victims_host(
 }
 
 #[tokio::test]
-async fn a_destination_that_is_alerted_in_mid_drain_gets_no_further_server_and_what_copies_to_it_ends() {
+async fn mid_flight_a_destination_that_is_alerted_gets_no_further_server_and_what_copies_to_it_ends() {
     let servers = ["a", "b"].map(|name| active(name, "cmp-1")).to_vec();
     // A policy that only observes says as well as any other that a host is alerted.
     let policy = json!({"mode": "Observe"});
@@ -256,4 +299,153 @@ async fn scope_raised_by_a_later_alert_with_what_its_policy_suspects() {
     world.wait_for_phase(&name, Phase::Empty).await;
     assert_eq!(world.simulator().host_of(copying).as_deref(), Some("cmp-2"));
     assert_eq!(world.simulator().servers_on("cmp-3").len(), 2, "into the pool and nowhere else");
+}
+
+// ---- what people are promised ----
+
+#[tokio::test]
+async fn active_an_alert_that_joins_what_a_person_made_raises_the_scope_and_starts_nothing() {
+    let settings = Settings { servers: vec![active("a", "cmp-1")], ..Settings::default() };
+    let rule = |sid: &str| -> Value { json!({"minSeverity": "High", "rules": [format!("suricata:1:{sid}")]}) };
+    let world = World::start(Setup { policy: json!({"match": rule("9000001")}), ..setup(settings).await }).await;
+    world.create_policy("worse", json!({"match": rule("9000002"), "response": {"scope": "HostCompromised"}})).await;
+    let manifest = json!({
+        "apiVersion": "sidestep.dev/v1alpha1", "kind": "HostQuarantine", "metadata": {"name": "firmware"},
+        "spec": {"cloud": CLOUD, "host": "cmp-1", "mode": "Approve", "scope": "Maintenance", "reason": "new firmware"},
+    })
+    .to_string();
+    world.plane.kubectl().apply(&manifest, &["--server-side"]).ok();
+    world.wait_for_phase("firmware", Phase::AwaitingApproval).await;
+    for (slot, scope) in [Scope::HostThreatened, Scope::HostCompromised].into_iter().enumerate() {
+        let name = alert(&world, "cmp-1", slot, FAR).await;
+        wait_for_decision(&world, &name, Decision::AlreadyQuarantined).await;
+        let raised = |quarantine: &HostQuarantine| quarantine.status.as_ref().is_some_and(|status| status.effective_scope == Some(scope));
+        let joined = world.wait_for("firmware", &format!("has scope {}", scope.as_str()), raised).await;
+        assert_eq!(condition_of(&joined, "AlertWhileHeld").map(|held| held.status).as_deref(), Some("True"));
+        // One each time the scope rises.
+        world
+            .until("an Event tells of it", async || {
+                let events = world.events_about("firmware").await;
+                let told = events.iter().filter(|event| event.starts_with("ScopeRaised") && event.contains(scope.as_str())).count();
+                let held = events.iter().filter(|event| event.starts_with("AlertWhileHeld") && event.contains(scope.as_str())).count();
+                if (told, held) == (1, 1) { Ok(()) } else { Err(format!("{events:#?}")) }
+            })
+            .await;
+    }
+    assert_eq!(world.all::<HostQuarantine>().await.len(), 1);
+    assert_eq!(world.simulator().moves_asked(0), Ok(()));
+
+    // Released is final, and the same manifest brings nothing back.
+    world.release_by_force("firmware").await;
+    world.wait_for_phase("firmware", Phase::Released).await;
+    world.plane.kubectl().apply(&manifest, &["--server-side"]).ok();
+    let again = alert(&world, "cmp-1", 2, FAR).await;
+    wait_for_decision(&world, &again, Decision::NoPolicy).await;
+    let released = world.get::<HostQuarantine>("firmware").await;
+    assert_eq!(released.status.unwrap().phase, Some(Phase::Released));
+    assert_eq!(world.simulator().service("cmp-1"), (true, None));
+    // The next decision makes a new object; the person's one stays.
+    let mut next = forged("cmp-1", 0);
+    next["series"] = "00000000000000aa".into();
+    world.create::<HostAlert>("cmp-1-0a", next).await;
+    wait_for_decision(&world, "cmp-1-0a", Decision::Quarantined).await;
+    world.wait_for_quarantine_of("cmp-1", "made by the alert", |quarantine| quarantine.spec.trigger.is_some()).await;
+    world.get::<HostQuarantine>("firmware").await;
+}
+
+#[tokio::test]
+async fn approval_lets_servers_go_to_the_approved_hosts_and_to_no_other() {
+    let settings = Settings { servers: ["a", "b", "c"].map(|name| active(name, "cmp-1")).to_vec(), ..Settings::default() };
+    let world = World::start(setup(settings).await).await;
+    world.simulator().disable("cmp-3", "new disks").await;
+    world.wait_for_hosts_disabled(1).await;
+    world.quarantine("careful", "cmp-1", json!({"mode": "Approve", "allowLateArrivals": true})).await;
+    let plan = world.wait_for_phase("careful", Phase::AwaitingApproval).await.status.unwrap().plan.unwrap();
+    assert_eq!(plan.hosts, ["cmp-2"]);
+    world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
+    world.change::<HostQuarantine>("careful", json!({"approval": {"plan": plan.digest, "approvedBy": world.user()}})).await;
+    world.until("one copies", async || world.simulator().has_row("running")).await;
+    // Now most is free on a host that nobody approved, and a server comes that nobody knew of.
+    world.simulator().enable("cmp-3").await;
+    world.wait_for_hosts_disabled(1).await;
+    let late = world.simulator().boot("late", "cmp-1", VmState::Active);
+    world.simulator().knobs("host-cmp-1", None);
+    world.wait_for_phase("careful", Phase::Empty).await;
+    assert_eq!(world.simulator().servers_on("cmp-2").len(), 4);
+    assert_eq!(world.simulator().host_of(late).as_deref(), Some("cmp-2"));
+}
+
+#[tokio::test]
+async fn undo_by_the_manuals_command_withdraws_what_is_queued_and_release_moves_nothing_back() {
+    let settings = Settings { servers: ["a", "b", "c"].map(|name| active(name, "cmp-1")).to_vec(), ..Settings::default() };
+    let world = World::start(setup(settings).await).await;
+    world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    let [(copying, to), (queued, _)] = one_copies_and_one_is_queued(&world).await;
+    let withdrawn = async |count: usize| world.until("what was queued is withdrawn", async || world.simulator().rows_in("cancelled", count)).await;
+    world.plane.kubectl().run(&["patch", "hq", "hunch", "--type=merge", "-p", r#"{"spec":{"suspend":true}}"#]).ok();
+    withdrawn(1).await;
+    world.simulator().rows_in("running", 1).unwrap();
+    assert_eq!(world.simulator().migrations_of(queued).len(), 1);
+    // And on again, to the release.
+    world.plane.kubectl().run(&["patch", "hq", "hunch", "--type=merge", "-p", r#"{"spec":{"suspend":false}}"#]).ok();
+    world.until("one is queued again", async || world.simulator().rows_in("queued", 1)).await;
+    world.release_by_force("hunch").await;
+    withdrawn(2).await;
+    world.wait_for_phase("hunch", Phase::Released).await;
+    assert_eq!(world.simulator().service("cmp-1"), (true, None));
+    let asked = world.simulator().writes().iter().filter(|write| write.method == "POST").count();
+    world.simulator().knobs("host-cmp-1", None);
+    world
+        .until("one run has succeeded and the others are Superseded", async || {
+            let mut phases: Vec<_> = world.runs_of("hunch").await.iter().map(|run| run.status.as_ref().and_then(|status| status.phase)).collect();
+            phases.sort_by_key(|phase| phase.map(RunPhase::as_str));
+            if phases == [Some(RunPhase::Succeeded), Some(RunPhase::Superseded), Some(RunPhase::Superseded)] { Ok(()) } else { Err(format!("{phases:?}")) }
+        })
+        .await;
+    assert_eq!(world.simulator().host_of(copying), Some(to), "moved back by nobody");
+    assert_eq!(world.simulator().servers_on("cmp-1").len(), 2);
+    assert_eq!(world.simulator().writes().iter().filter(|write| write.method == "POST").count(), asked);
+}
+
+#[tokio::test]
+async fn novas_reason_reads_as_promised_and_a_later_object_takes_over_what_was_there() {
+    let world = World::start(setup(Settings { servers: vec![active("a", "cmp-1")], ..Settings::default() }).await).await;
+    world.simulator().disable("cmp-1", "new disks").await;
+    world.wait_for_hosts_disabled(1).await;
+    world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
+    let reason = |quarantine: &HostQuarantine| format!("sidestep/{} before=disabled: seen by the on-call", quarantine.metadata.uid.as_ref().unwrap());
+    let first = world.quarantine_by_hand("first", "cmp-1", "Enforce").await;
+    world.until("a copy runs", async || world.simulator().has_row("running")).await;
+    assert_eq!(world.simulator().service("cmp-1"), (false, Some(reason(&first))));
+    // It is deleted, and there as long as its copy runs: `before` stands in Nova, the earlier reason in the earlier object.
+    world.delete::<HostQuarantine>("first").await;
+    let second = world.quarantine_by_hand("second", "cmp-1", "Enforce").await;
+    world
+        .until("Nova's reason names the second", async || {
+            let (_, shown) = world.simulator().service("cmp-1");
+            if shown.as_ref() == Some(&reason(&second)) { Ok(()) } else { Err(format!("{shown:?}")) }
+        })
+        .await;
+    world.simulator().knobs("host-cmp-1", None);
+    world.wait_until_gone::<HostQuarantine>("first").await;
+    let before = world.wait_for_phase("second", Phase::Empty).await.status.unwrap().host.unwrap();
+    assert_eq!((before.disabled_before, before.disabled_reason_before.as_deref()), (true, Some("new disks")));
+    world.release("second").await;
+    world.wait_for_phase("second", Phase::Released).await;
+    assert_eq!(world.simulator().service("cmp-1"), (false, Some("new disks".to_owned())));
+}
+
+#[test]
+fn one_operator_the_chart_keeps_it_away_from_the_nodes_of_sentinels() {
+    let template = |name: &str| -> Value {
+        let rendered = chart(NAMESPACE, &["--show-only", &format!("templates/{name}.yaml")]).silent();
+        let objects = rendered.split("\n---\n").filter_map(|document| serde_saphyr::from_str::<Value>(document).ok());
+        objects.filter_map(|object| object.pointer("/spec/template").cloned()).next().unwrap()
+    };
+    let (operator, sentinel) = (template("operator-deployment"), template("sentinel-daemonset"));
+    let apart = operator.pointer("/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/0").unwrap();
+    assert_eq!((&apart["topologyKey"], &apart["namespaces"]), (&json!("kubernetes.io/hostname"), &json!([SENTINELS])));
+    let labels = apart["labelSelector"]["matchLabels"].as_object().unwrap();
+    assert!(!labels.is_empty() && labels.iter().all(|(name, value)| sentinel["metadata"]["labels"][name] == *value), "{apart} {sentinel}");
 }

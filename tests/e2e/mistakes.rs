@@ -27,7 +27,7 @@ async fn cloud_says(world: &World, name: &str, reason: &str, words: &[&str]) {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_named_and_works_when_it_is_corrected() {
+async fn credentials_a_wrong_secret_is_named_and_works_when_it_is_corrected() {
     let mut world = World::bare(Setup::simulated(vec![active("a", "cmp-1")]).await.cloud).await;
     let good = world.cloud.clouds_yaml();
     world.create_cloud(CLOUD, json!({})).await;
@@ -74,7 +74,7 @@ async fn a_password_that_is_changed_in_the_midst_is_told_and_the_new_one_works()
 }
 
 #[tokio::test]
-async fn a_host_or_a_cloud_that_does_not_exist_is_named() {
+async fn host_exists_once_or_it_and_a_cloud_that_does_not_are_named() {
     let world = World::start(Setup::simulated(Vec::new()).await.without_sentinels()).await;
     world.quarantine_by_hand("typo", "cmp-7", "Enforce").await;
     world.wait_for_phase("typo", Phase::Refused).await;
@@ -97,7 +97,7 @@ async fn a_host_or_a_cloud_that_does_not_exist_is_named() {
 }
 
 #[tokio::test]
-async fn a_second_quarantine_of_the_same_host_is_refused() {
+async fn active_a_second_quarantine_of_the_same_host_is_refused() {
     let world = World::start(Setup::simulated(vec![server("off", "cmp-1", VmState::Rescued)]).await.without_sentinels()).await;
     world.quarantine_by_hand("first", "cmp-1", "Enforce").await;
     world.wait_for_phase("first", Phase::Blocked).await;

@@ -24,7 +24,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 pub struct Rooms {
     /// When the look was begun.
     pub begun_at: Timestamp,
-    /// The hosts that have any room.
+    /// The hosts, full ones too.
     pub rooms: Vec<Room>,
     /// The server groups that bind their members.
     pub groups: Arc<Vec<ServerGroup>>,

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_revision_of_the_chart_is_demanded_and_no_more_than_the_one_before_is_shipped() {
+    fn identity_the_newest_revision_of_the_chart_is_demanded_and_no_more_than_the_one_before_is_shipped() {
         let revisions: Vec<u32> = names(&folder()).iter().filter_map(|name| name.strip_prefix('r')?.parse().ok()).collect();
         let newest = *revisions.iter().max().unwrap();
         assert_eq!(format!("r{newest}"), REVISION);
@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn every_policy_is_bound_and_every_name_carries_the_revision() {
+    fn identity_every_policy_is_bound_and_every_name_carries_the_revision() {
         let demands = demands("here", REVISION).unwrap();
         assert_eq!(demands.len(), 2 * SOURCES.len());
         for (key, spec) in &demands {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn one_letter_is_a_difference_and_one_that_is_gone_is_named() {
+    fn identity_one_letter_is_a_difference_and_one_that_is_gone_is_named() {
         let demands = demands("here", REVISION).unwrap();
         assert_eq!(differences(&demands, &demands), Vec::<String>::new());
         let mut held = demands.clone();

@@ -48,7 +48,7 @@ fn waiting_for_a_person_is_under_way_and_not_stalled() {
 }
 
 #[test]
-fn an_approval_of_another_plan_lets_nothing_start() {
+fn approval_of_another_plan_lets_nothing_start() {
     let mut world = approving(vec![server(1, "ACTIVE")]);
     world.spec.approval.plan = "f".repeat(64);
     world.step();
@@ -75,7 +75,7 @@ fn a_plan_that_grows_before_its_approval_has_another_name() {
 }
 
 #[test]
-fn less_than_was_approved_never_needs_a_new_approval() {
+fn approval_of_less_is_never_needed_anew() {
     let mut world = approving(vec![server(1, "ACTIVE"), server(2, "ACTIVE")]);
     let digest = approve(&mut world);
     world.step();
@@ -88,7 +88,7 @@ fn less_than_was_approved_never_needs_a_new_approval() {
 }
 
 #[test]
-fn a_server_that_comes_after_the_approval_waits_for_one_of_its_own() {
+fn approval_of_its_own_is_what_a_server_waits_for_that_comes_later() {
     let mut world = approving(vec![server(1, "ACTIVE")]);
     let first = approve(&mut world);
     world.step();
@@ -110,7 +110,7 @@ fn a_server_that_comes_after_the_approval_waits_for_one_of_its_own() {
 }
 
 #[test]
-fn late_arrivals_may_move_where_the_spec_says_so() {
+fn approval_late_arrivals_may_move_where_the_spec_says_so() {
     let mut world = approving(vec![server(1, "ACTIVE")]);
     approve(&mut world);
     world.spec.allow_late_arrivals = true;
@@ -121,7 +121,7 @@ fn late_arrivals_may_move_where_the_spec_says_so() {
 }
 
 #[test]
-fn an_approval_that_is_taken_back_holds_the_rest() {
+fn approval_that_is_taken_back_holds_the_rest() {
     let mut world = approving(vec![server(1, "ACTIVE")]);
     approve(&mut world);
     world.step();
@@ -132,7 +132,7 @@ fn an_approval_that_is_taken_back_holds_the_rest() {
 }
 
 #[test]
-fn a_stricter_scope_makes_an_approval_void() {
+fn approval_is_void_under_a_stricter_scope() {
     let mut world = approving(vec![server(1, "ACTIVE")]);
     approve(&mut world);
     world.step();

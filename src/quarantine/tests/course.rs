@@ -12,7 +12,7 @@ fn what_stood_there_before_is_in_status_with_the_first_request_to_disable() {
 }
 
 #[test]
-fn servers_are_listed_only_after_the_cordon_was_seen() {
+fn fresh_view_servers_are_listed_only_after_the_cordon_was_seen() {
     let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
     assert!(made(&world.step()).is_empty());
     let actions = world.step();
@@ -22,7 +22,7 @@ fn servers_are_listed_only_after_the_cordon_was_seen() {
 }
 
 #[test]
-fn a_list_that_was_begun_before_the_cordon_was_requested_verifies_nothing() {
+fn fresh_view_a_list_that_was_begun_before_the_cordon_was_requested_verifies_nothing() {
     let mut world = World::new();
     world.step();
     // The service already carries our mark, but this look was begun before the request: the clock stands still.
@@ -216,7 +216,7 @@ fn the_deadline_does_not_run_while_the_cloud_cannot_be_asked() {
 }
 
 #[test]
-fn a_host_that_somebody_enabled_is_never_called_empty_and_goes_on_draining() {
+fn contested_a_host_is_never_called_empty_and_goes_on_draining() {
     let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
     world.steps(2);
     let service = world.service.as_mut().unwrap();
@@ -244,7 +244,7 @@ fn a_service_row_that_was_replaced_ends_empty() {
 }
 
 #[test]
-fn a_host_that_somebody_enabled_is_disabled_again_three_times_at_growing_pauses() {
+fn contested_a_suspect_host_is_disabled_again_three_times_at_growing_pauses() {
     let mut world = World::new();
     world.steps(3);
     let mut writes_seen = 0;
@@ -361,7 +361,7 @@ fn a_gate_that_closes_after_acceptance_stops_nothing() {
 }
 
 #[test]
-fn a_refusal_is_asked_again_until_the_deadline_and_then_stays() {
+fn active_a_refusal_is_asked_again_until_the_deadline_and_then_stays() {
     let mut world = World::new();
     world.gates = Err(Refusal { reason: "OverBudget".into(), message: "full".into(), is_final: false });
     world.step();

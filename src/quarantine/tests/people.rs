@@ -142,7 +142,7 @@ fn a_retry_lets_a_server_that_kept_returning_have_three_more_runs() {
 }
 
 #[test]
-fn a_refusal_whose_time_is_over_is_asked_again_after_a_retry() {
+fn active_a_refusal_whose_time_is_over_is_asked_again_after_a_retry() {
     let mut world = World::new();
     world.gates = Err(Refusal { reason: "OverBudget".into(), message: "full".into(), is_final: false });
     world.step();

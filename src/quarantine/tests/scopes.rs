@@ -103,7 +103,7 @@ fn scope_raised_mid_drain_plans_again_what_has_not_begun() {
 }
 
 #[test]
-fn alerts_that_join_what_a_person_made_or_holds_change_the_scope_and_nothing_else() {
+fn active_alerts_that_join_what_a_person_made_or_holds_change_the_scope_and_nothing_else() {
     let mut world = World::new().with_servers(vec![server(1, "SUSPENDED")]);
     world.spec.action = ResponseAction::Cordon;
     world.steps(2);
@@ -136,7 +136,7 @@ fn action_cordon_takes_the_host_out_of_service_and_moves_nothing() {
 }
 
 #[test]
-fn a_later_decision_to_drain_runs_the_gates_once_more() {
+fn active_action_cordon_is_no_shield_and_a_decision_to_drain_runs_the_gates_once_more() {
     let mut world = by_operator(World::new().with_servers(vec![server(1, "ACTIVE")]));
     world.spec.action = ResponseAction::Cordon;
     world.steps(3);
@@ -198,7 +198,7 @@ fn contested_on_a_suspect_host_never_stops_the_drain() {
 }
 
 #[test]
-fn a_suspended_object_does_not_disable_a_contested_host_again() {
+fn contested_a_suspended_object_does_not_disable_the_host_again() {
     let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
     world.steps(2);
     world.spec.suspend = true;

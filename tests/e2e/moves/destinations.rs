@@ -42,7 +42,7 @@ async fn never_more_is_under_way_than_the_limits_allow() {
 }
 
 #[tokio::test]
-async fn full_hosts_and_hosts_that_the_cloud_excludes_get_nothing() {
+async fn destination_full_hosts_and_hosts_that_the_cloud_excludes_get_nothing() {
     let small = HostSettings { memory_mb: Some(1024), ..HostSettings::default() };
     let settings = Settings {
         hosts: ["cmp-1", "cmp-2", "cmp-3", "cmp-4"].map(str::to_owned).to_vec(),
@@ -121,7 +121,7 @@ async fn a_server_that_every_destination_refuses_is_asked_for_once_without_a_hos
 }
 
 #[tokio::test]
-async fn what_is_queued_to_a_host_that_is_taken_out_of_service_is_withdrawn_and_goes_elsewhere() {
+async fn mid_flight_what_is_queued_to_a_host_that_is_taken_out_of_service_is_withdrawn_and_goes_elsewhere() {
     let world = world_with(many(2), json!({})).await;
     world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
     world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
@@ -169,7 +169,7 @@ async fn a_server_without_a_destination_says_so_before_any_request_and_goes_when
 }
 
 #[tokio::test]
-async fn a_quarantined_host_is_no_destination_before_nova_shows_it_disabled() {
+async fn destination_a_quarantined_host_is_none_before_nova_shows_it_disabled() {
     let world = world_with(many(1), json!({})).await;
     // The cordon of cmp-2 is refused, so that only Sidestep knows of it.
     world.simulator().fault(r#"{"method": "PUT", "path": "/os-services/", "answer": "503", "seconds": 600}"#);

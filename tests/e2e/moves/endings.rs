@@ -60,7 +60,7 @@ async fn a_queued_move_is_aborted_without_a_trace_on_the_server() {
 }
 
 #[tokio::test]
-async fn suspend_withdraws_what_is_queued_and_lets_what_runs_go_on() {
+async fn undo_suspend_withdraws_what_is_queued_and_lets_what_runs_go_on() {
     let world = held(2).await;
     for (name, server) in ["first", "second"].into_iter().zip(world.simulator().servers_on("cmp-1")) {
         move_by_hand(&world, name, server, json!({})).await;
