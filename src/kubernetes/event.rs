@@ -18,13 +18,15 @@ const NOTE_MAX_CHARS: usize = 500;
 /// So many Events are remembered to count what is said again; after that counting begins anew.
 const REMEMBERED: usize = 1024;
 
+/// By kind and name of the object, action and reason: what was said last, and what has counted it.
+type Said = HashMap<[String; 4], (String, Recorder)>;
+
 /// Publishes Events in the operator's name.
 #[derive(Clone)]
 pub struct Events {
     client: Client,
     reporter: Reporter,
-    /// By kind and name of the object, action and reason: what was said last, and what has counted it.
-    said: Arc<Mutex<HashMap<[String; 4], (String, Recorder)>>>,
+    said: Arc<Mutex<Said>>,
 }
 
 impl std::fmt::Debug for Events {
