@@ -112,19 +112,19 @@ impl HostMapping {
     }
 }
 
-/// Limits on live migrations under way. One more request per source waits queued in Nova, so that no slot idles.
+/// Limits on live migrations under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Concurrency {
-    /// Per source host. Set it to Nova's `max_concurrent_live_migrations`, which its API does not show.
+    /// Per source host. Set it to Nova's `max_concurrent_live_migrations`, which its API does not show. As many requests again wait queued in Nova, so that none of its slots idles.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100))]
     pub per_source: u32,
-    /// Per destination host.
+    /// Per destination host, with those that are queued in Nova.
     #[serde(default = "two")]
     #[schemars(range(min = 1, max = 100))]
     pub per_destination: u32,
-    /// In the whole cloud.
+    /// In the whole cloud, with those that are queued in Nova. The queue of one source leaves room for what Nova would work on at once at another.
     #[serde(default = "ten")]
     #[schemars(range(min = 1, max = 1000))]
     pub total: u32,

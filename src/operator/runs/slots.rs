@@ -1,7 +1,8 @@
 //! The slots for moves: how many are under way at once, per source host, per destination and in the whole cloud; whose turn it is; and what is on its way to a host.
 //!
-//! One more request per source than Nova works on waits queued in Nova, so that no slot idles between two moves. A slot is taken before the intent is written and given back
-//! when the attempt has ended. Attempts that stand open in the API server count also when this process did not take a slot for them (after a restart, or a change of the leader); these are looked
+//! For each move that Nova may work on at a source, one more request waits queued in Nova, so that no slot idles between two moves, also when all of them end together. These requests ahead
+//! count in the limits per destination and in total like all others, and none is made while another source has a slot in Nova that idles for want of the total.
+//! A slot is taken before the intent is written and given back when the attempt has ended. Attempts that stand open in the API server count also when this process did not take a slot for them (after a restart, or a change of the leader); these are looked
 //! for twice a second at most, so that a thousand runs that wait cost a thousand look-ups and not a million.
 
 use std::collections::{BTreeSet, HashMap};
@@ -48,13 +49,21 @@ struct Turn {
 
 type Source = (String, String);
 
+/// The runs that wait at a source.
+#[derive(Debug, Default)]
+struct Queue {
+    turns: BTreeSet<Turn>,
+    /// What Nova may work on at this source, as it was when a run asked last.
+    per_source: usize,
+}
+
 #[derive(Debug, Default)]
 struct State {
     taken: HashMap<String, Taken>,
     at_source: HashMap<Source, usize>,
     at_destination: HashMap<(String, HostName), usize>,
     in_cloud: HashMap<String, usize>,
-    waiting: HashMap<Source, BTreeSet<Turn>>,
+    waiting: HashMap<Source, Queue>,
     turns: HashMap<String, (Source, Turn)>,
     /// Moves that have ended, until Placement was asked after their end.
     ended: Vec<(String, HostName, Resources, Timestamp)>,
@@ -89,19 +98,18 @@ impl Slots {
         }
     }
 
-    /// Puts the run into the queue of its source, and says whether it is its turn: as many slots are free as runs stand before it, and one more.
+    /// Puts the run into the queue of its source, and says whether it is its turn: more slots are free than runs stand before it.
     pub(in super::super) fn is_turn_of(&self, name: &str, run: &MigrationRun, limits: Concurrency) -> bool {
         let mut state = self.state();
         let source = (run.spec.cloud.clone(), run.spec.source_host.clone());
         let tries = run.status.as_ref().map_or(0, |status| status.attempts.len());
         let turn = Turn { tries, order: run.spec.order, name: name.to_owned() };
         state.leave(name);
-        state.waiting.entry(source.clone()).or_default().insert(turn.clone());
+        let queue = state.waiting.entry(source.clone()).or_default();
+        queue.turns.insert(turn.clone());
+        queue.per_source = size(limits.per_source);
         state.turns.insert(name.to_owned(), (source.clone(), turn.clone()));
-        let most_at_source = size(limits.per_source).saturating_add(1);
-        let free = most_at_source.saturating_sub(state.at_source.get(&source).copied().unwrap_or_default());
-        let room = state.in_cloud.get(&source.0).copied().unwrap_or_default() < size(limits.total);
-        room && state.waiting.get(&source).is_some_and(|queue| queue.iter().take(free).any(|other| *other == turn))
+        state.has_room(&source, limits) && state.next_at(&source, 0).any(|other| *other == turn)
     }
 
     /// Takes the run out of the queue: it does not wait for a slot.
@@ -119,11 +127,10 @@ impl Slots {
     pub(in super::super) fn take(&self, name: &str, place: Place, limits: Concurrency) -> bool {
         let mut state = self.state();
         let source = (place.cloud.clone(), place.source.clone());
-        let at_source = state.at_source.get(&source).copied().unwrap_or_default();
-        let in_cloud = state.in_cloud.get(&place.cloud).copied().unwrap_or_default();
+        let at_source = state.at(&source);
         let at_destination =
             place.destination.as_ref().and_then(|host| state.at_destination.get(&(place.cloud.clone(), host.clone()))).copied().unwrap_or_default();
-        if at_source > size(limits.per_source) || in_cloud >= size(limits.total) || at_destination >= size(limits.per_destination) {
+        if at_source >= most_at_source(size(limits.per_source)) || at_destination >= size(limits.per_destination) || !state.has_room(&source, limits) {
             return false;
         }
         state.leave(name);
@@ -153,9 +160,11 @@ impl Slots {
             state.ended.push((cloud.clone(), host, resources, now));
         }
         let own = (cloud.clone(), source);
-        let next =
-            |(of, queue): (&Source, &BTreeSet<Turn>)| queue.iter().take(if *of == own { 2 } else { 1 }).map(|turn| turn.name.clone()).collect::<Vec<_>>();
-        state.waiting.iter().filter(|(of, _)| of.0 == cloud).flat_map(next).collect()
+        let sources = state.waiting.keys().filter(|of| of.0 == cloud);
+        sources
+            .flat_map(|of| if *of == own { state.next_at(of, 2).take(usize::MAX) } else { state.next_at(of, 1).take(1) })
+            .map(|turn| turn.name.clone())
+            .collect()
     }
 
     /// What is on its way to a host and not in what Placement said at `since`.
@@ -170,7 +179,7 @@ impl Slots {
     /// Whether other runs wait at this source: for a slot, or queued in Nova.
     pub(in super::super) fn others_wait(&self, name: &str, cloud: &str, source: &str) -> bool {
         let state = self.state();
-        let waiting = state.waiting.get(&(cloud.to_owned(), source.to_owned())).is_some_and(|queue| queue.iter().any(|turn| turn.name != name));
+        let waiting = state.waiting.get(&(cloud.to_owned(), source.to_owned())).is_some_and(|queue| queue.turns.iter().any(|turn| turn.name != name));
         let queued =
             || state.taken.iter().any(|(other, taken)| other != name && taken.place.cloud == cloud && taken.place.source == source && !taken.place.begun);
         waiting || queued()
@@ -179,8 +188,7 @@ impl Slots {
     /// Whether a look at the cloud concerns this run at once: its attempt is open, or it is among the next at its source.
     pub(in super::super) fn is_near(&self, name: &str) -> bool {
         let state = self.state();
-        let next =
-            || state.turns.get(name).and_then(|(source, _)| state.waiting.get(source)).is_some_and(|queue| queue.iter().take(2).any(|turn| turn.name == name));
+        let next = || state.turns.get(name).is_some_and(|(source, _)| state.next_at(source, 2).any(|turn| turn.name == name));
         state.taken.contains_key(name) || next()
     }
 
@@ -195,6 +203,27 @@ impl Slots {
 }
 
 impl State {
+    /// The moves under way at a source, with those that are queued in Nova.
+    fn at(&self, source: &Source) -> usize {
+        self.at_source.get(source).copied().unwrap_or_default()
+    }
+
+    /// The runs that are next at a source: as many as slots are free there, or more if `least` is more.
+    fn next_at(&self, source: &Source, least: usize) -> impl Iterator<Item = &Turn> {
+        let queue = self.waiting.get(source);
+        let free = queue.map_or(0, |queue| most_at_source(queue.per_source).saturating_sub(self.at(source)));
+        queue.into_iter().flat_map(|queue| &queue.turns).take(free.max(least))
+    }
+
+    /// Whether the total allows one more at this source. A request that only waits in Nova leaves room for those of other sources that Nova would work on at once.
+    fn has_room(&self, source: &Source, limits: Concurrency) -> bool {
+        let per_source = size(limits.per_source);
+        let others = || self.waiting.iter().filter(|(of, _)| of.0 == source.0 && *of != source);
+        let kept =
+            if self.at(source) < per_source { 0 } else { others().map(|(of, queue)| queue.turns.len().min(per_source.saturating_sub(self.at(of)))).sum() };
+        self.in_cloud.get(&source.0).copied().unwrap_or_default().saturating_add(kept) < size(limits.total)
+    }
+
     fn insert(&mut self, name: String, taken: Taken) {
         self.remove(&name);
         let place = &taken.place;
@@ -221,8 +250,8 @@ impl State {
         if let Some((source, turn)) = self.turns.remove(name)
             && let Some(queue) = self.waiting.get_mut(&source)
         {
-            queue.remove(&turn);
-            if queue.is_empty() {
+            queue.turns.remove(&turn);
+            if queue.turns.is_empty() {
                 self.waiting.remove(&source);
             }
         }
@@ -236,6 +265,11 @@ fn one_less<K: std::hash::Hash + Eq>(counts: &mut HashMap<K, usize>, key: &K) {
             counts.remove(key);
         }
     }
+}
+
+/// What Nova may work on, and as much again that waits in its queue.
+fn most_at_source(per_source: usize) -> usize {
+    per_source.saturating_mul(2)
 }
 
 fn size(limit: u32) -> usize {
@@ -283,6 +317,45 @@ mod tests {
         assert!(take("a", "h1", "d1") && take("b", "h1", "d2") && !take("c", "h1", "d3"));
         slots.give_back("a", at(0));
         assert!(take("c", "h1", "d3"));
+    }
+
+    #[test]
+    fn as_many_wait_in_novas_queue_as_it_works_on() {
+        let slots = Slots::default();
+        let limits = Concurrency { per_source: 5, per_destination: 99, total: 99 };
+        let number = (0..20).filter(|number| slots.take(&number.to_string(), place("h1", "d"), limits)).count();
+        assert_eq!(number, 10);
+    }
+
+    #[test]
+    fn all_that_end_together_are_followed_by_as_many() {
+        let slots = Slots::default();
+        let limits = Concurrency { per_source: 3, per_destination: 99, total: 99 };
+        let names = |from: u32, to: u32| (from..to).map(|number| format!("{number:02}")).collect::<Vec<_>>();
+        for name in names(0, 6) {
+            assert!(slots.take(&name, place("h1", "d"), limits));
+        }
+        for (order, name) in (0..).zip(names(6, 20)) {
+            assert!(!slots.is_turn_of(&name, &run(&name, "h1", order), limits));
+        }
+        let woken: BTreeSet<String> = names(0, 3).iter().flat_map(|name| slots.give_back(name, at(0))).collect();
+        assert_eq!(woken.into_iter().collect::<Vec<_>>(), names(6, 9));
+        assert!(slots.is_near("08") && !slots.is_near("09"));
+    }
+
+    #[test]
+    fn a_request_that_only_waits_in_nova_keeps_nobody_from_a_slot_that_idles() {
+        let slots = Slots::default();
+        let limits = Concurrency { per_source: 2, per_destination: 99, total: 4 };
+        for name in ["a", "b", "c", "d"] {
+            assert!(slots.take(name, place("h1", "d"), limits), "nobody else wants the total");
+        }
+        assert!(!slots.is_turn_of("x", &run("x", "h2", 1), limits), "and now it is used up");
+        assert_eq!(slots.give_back("a", at(0)), ["x"]);
+        slots.give_back("b", at(0));
+        assert!(slots.is_turn_of("e", &run("e", "h1", 1), limits), "h1 has two under way, and two are free, of which h2 wants one");
+        assert!(slots.take("e", place("h1", "d"), limits) && !slots.take("f", place("h1", "d"), limits), "the last is kept for h2");
+        assert!(slots.take("x", place("h2", "d"), limits));
     }
 
     #[test]
