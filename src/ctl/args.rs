@@ -34,7 +34,7 @@ pub(super) enum Command {
     /// Show drains as they happen: a bar for each server and one for the host, or plain lines when the output is no terminal.
     #[command(
         after_help = "Exit status: 0 when every watched host is empty, cordoned, observed or given back; 3 when one is Blocked or Refused and so needs a person; \
-                            4 when --timeout has passed; 1 when the cluster cannot be asked."
+                            4 when --timeout has passed; 130 after Ctrl-C, which stops no drain; 1 when the cluster cannot be asked."
     )]
     Watch(WatchArguments),
 }
@@ -51,6 +51,12 @@ pub(super) struct WatchArguments {
     /// Give up after this time, such as 90s or 10m.
     #[arg(long, value_name = "TIME")]
     pub(super) timeout: Option<Period>,
+    /// Plain lines also on a terminal.
+    #[arg(long)]
+    pub(super) plain: bool,
+    /// What the terminal is: one that is `dumb` gets plain lines.
+    #[arg(long, env = "TERM", hide = true, value_name = "NAME")]
+    pub(super) term: Option<String>,
 }
 
 #[cfg(test)]

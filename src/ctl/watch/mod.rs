@@ -1,20 +1,24 @@
 //! `sidestepctl watch`: the drains as they happen.
 //!
-//! [`story`] turns the states of objects into lines and bars and knows no terminal; `screen` shows them; this file watches the API server and brings both together. A watch that
+//! [`story`] turns the states of objects into lines and rows and knows no terminal; `picture` makes rows fit one; `screen` shows them; this file watches the API server and brings both together. A watch that
 //! breaks is begun again, which is said, so that a restarted API server does not end the picture of a drain that goes on.
 
+mod picture;
 mod screen;
 mod story;
 
+use std::io;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures::{Stream, StreamExt as _, stream};
 use kube::api::ListParams;
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
+use tokio::time::MissedTickBehavior;
 
-use self::screen::{REDRAW, Screen};
+use self::screen::{IDLE_REDRAWS, REDRAW, Screen};
 use self::story::{Ending, Story};
 use super::args::{ClusterArguments, WatchArguments};
 use super::connect::connect;
@@ -26,6 +30,10 @@ use crate::clock::Clock;
 const NEEDS_PERSON: u8 = 3;
 /// The exit status when the time was over.
 const TIMED_OUT: u8 = 4;
+/// The exit status after Ctrl-C, as shells have it.
+const INTERRUPTED: u8 = 130;
+/// The exit status when nobody reads what is told, as shells have it.
+const NOBODY_READS: u8 = 141;
 /// How many of both kinds have to be listed before the story begins.
 const LISTS: usize = 2;
 
@@ -44,26 +52,49 @@ enum News {
 pub(super) async fn run(cluster: &ClusterArguments, arguments: &WatchArguments) -> anyhow::Result<ExitCode> {
     let client = connect(cluster).await?;
     check_access(&client).await?;
-    let mut screen = Screen::of_stdout()?;
-    let watching = tell(&client, arguments, &mut screen);
-    let ended = match arguments.timeout.map(|time| time.get()) {
-        Some(time) => match tokio::time::timeout(time, watching).await {
-            Ok(ended) => ended?,
-            Err(_) => return timed_out(&screen, arguments.timeout),
-        },
-        None => watching.await?,
+    let mut screen = Screen::of_stdout(arguments.plain, arguments.term.as_deref());
+    let limit = arguments.timeout.map_or(Duration::MAX, Period::get);
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(limit, tell(&client, arguments, &mut screen)) => ended.map_or(Ok(End::TimedOut), |ended| ended.map(End::Rest)),
+        _ = tokio::signal::ctrl_c() => Ok(End::Interrupted),
     };
-    screen.leave();
-    Ok(match ended {
-        Ending::Well => ExitCode::SUCCESS,
-        Ending::NeedsPerson => ExitCode::from(NEEDS_PERSON),
-    })
+    match ended.and_then(|end| Ok((say(&mut screen, end, limit)?, end))) {
+        Ok((_, end)) => Ok(end.status()),
+        // Nobody reads any more, as behind `head`.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) => Ok(ExitCode::from(NOBODY_READS)),
+        Err(error) => Err(error),
+    }
 }
 
-fn timed_out(screen: &Screen, time: Option<Period>) -> anyhow::Result<ExitCode> {
-    screen.leave();
-    screen.tell(&[format!("The hosts have not come to rest within {:?}; the drains go on.", time.map(|time| time.get()).unwrap_or_default())])?;
-    Ok(ExitCode::from(TIMED_OUT))
+/// Why watching ended.
+#[derive(Clone, Copy)]
+enum End {
+    Rest(Ending),
+    TimedOut,
+    Interrupted,
+}
+
+impl End {
+    fn status(self) -> ExitCode {
+        match self {
+            Self::Rest(Ending::Well) => ExitCode::SUCCESS,
+            Self::Rest(Ending::NeedsPerson) => ExitCode::from(NEEDS_PERSON),
+            Self::TimedOut => ExitCode::from(TIMED_OUT),
+            Self::Interrupted => ExitCode::from(INTERRUPTED),
+        }
+    }
+}
+
+/// What is said below the last picture.
+fn say(screen: &mut Screen, end: End, limit: Duration) -> io::Result<()> {
+    let line = match end {
+        End::Rest(_) => return Ok(()),
+        End::TimedOut => format!("The hosts have not come to rest within {limit:?}; the drains go on."),
+        End::Interrupted => {
+            "Nobody watches any more; the drains go on. To stop one: kubectl patch hq NAME --type merge -p '{\"spec\":{\"suspend\":true}}'".to_owned()
+        }
+    };
+    screen.close(line)
 }
 
 /// A wrong address, a missing right or missing kinds are said at once, instead of being tried again for ever.
@@ -81,11 +112,16 @@ async fn tell(client: &Client, arguments: &WatchArguments, screen: &mut Screen) 
     let mut lists_left = LISTS;
     let mut news = Box::pin(stream::select(quarantines(client), runs(client)));
     let mut ticks = tokio::time::interval(REDRAW);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut idle = 0;
     loop {
         let news = tokio::select! {
             news = news.next() => news.context("the watch of the API server has ended")?,
             _ = ticks.tick() => {
-                screen.show(story.rows(clock.now()));
+                idle = (idle + 1) % IDLE_REDRAWS;
+                if idle == 0 && lists_left == 0 {
+                    screen.show(story.rows(clock.now()))?;
+                }
                 continue;
             }
         };
@@ -104,16 +140,18 @@ async fn tell(client: &Client, arguments: &WatchArguments, screen: &mut Screen) 
             News::ListEnded { of_runs } => {
                 let mut lines = story.list_ended(of_runs);
                 if lists_left == 1 {
-                    lines.extend(story.begin());
+                    lines.extend(story.begin(screen.has_bars()));
                 }
                 lists_left = lists_left.saturating_sub(1);
                 lines
             }
             News::Broken(why) => vec![format!("A watch of the API server broke and is begun again: {why}")],
         };
-        screen.show(story.rows(clock.now()));
-        screen.tell(&lines)?;
+        screen.tell(lines)?;
+        // With the next tick.
+        idle = IDLE_REDRAWS - 1;
         if let Some(ending) = story.ended().filter(|_| lists_left == 0 && !arguments.forever) {
+            screen.show(story.rows(clock.now()))?;
             return Ok(ending);
         }
     }

@@ -46,6 +46,7 @@ pub(super) struct Story {
     only: Option<String>,
     /// Whether the first lists are complete: what was at rest before is not followed unless it was asked for.
     begun: bool,
+    at_rest: BTreeSet<String>,
     quarantines: BTreeMap<String, Followed>,
     runs: BTreeMap<String, Told>,
     /// What the list that is being read anew has shown so far; what it does not show was deleted unseen.
@@ -75,9 +76,12 @@ impl Story {
         Self { only, ..Self::default() }
     }
 
-    /// The first lists are complete. Returns how the moves stand, or that there is nothing to watch yet.
-    pub(super) fn begin(&mut self) -> Vec<String> {
+    /// The first lists are complete. Returns how the moves stand, where no bars show that, or that there is nothing to watch yet.
+    pub(super) fn begin(&mut self, has_bars: bool) -> Vec<String> {
         self.begun = true;
+        if !self.quarantines.is_empty() && has_bars {
+            return Vec::new();
+        }
         if !self.quarantines.is_empty() {
             let mine = self.runs.values().filter(|told| told.phase.is_some() && self.follows(&told.run));
             return mine.map(|told| safe(&server_line(&told.run))).collect();
@@ -113,7 +117,7 @@ impl Story {
         }
         let ending = ending(object);
         let known = self.quarantines.contains_key(&name);
-        if !known && !self.begun && self.only.is_none() && ending.is_some() {
+        if !known && self.only.is_none() && ending.is_some() && self.was_at_rest(&name) {
             return Vec::new();
         }
         let followed = self.quarantines.entry(name.clone()).or_insert_with(|| Followed {
@@ -148,15 +152,24 @@ impl Story {
         plain(&lines)
     }
 
+    /// Whether a quarantine was at rest when the story began, and so is none of its business before it goes to work again.
+    fn was_at_rest(&mut self, name: &str) -> bool {
+        if !self.begun {
+            self.at_rest.insert(name.to_owned());
+        }
+        self.at_rest.contains(name)
+    }
+
     /// Takes in that a quarantine was deleted.
     pub(super) fn quarantine_gone(&mut self, object: &HostQuarantine) -> Vec<String> {
+        self.at_rest.remove(&object.name_any());
         let Some(followed) = self.quarantines.get_mut(&object.name_any()).filter(|followed| !followed.is_gone) else { return Vec::new() };
         followed.is_gone = true;
         followed.ending = Some(Ending::Well);
         plain(&[format!("{}: HostQuarantine {} was deleted. Deleting is not releasing: its host stays as it is.", object.spec.host, object.name_any())])
     }
 
-    /// Takes in a state of a run. How far a copy is, is told only where no bar shows it.
+    /// Takes in a state of a run. What is under way is told only where no bar shows it.
     pub(super) fn run(&mut self, run: &MigrationRun, has_bars: bool) -> Vec<String> {
         let name = run.name_any();
         self.runs_listed.insert(name.clone());
@@ -165,7 +178,8 @@ impl Story {
         let before = self.runs.get(&name).map(|told| (told.phase, told.step));
         self.runs.insert(name, Told { run: run.clone(), phase, step });
         let is_news = phase.is_some() && before != Some((phase, step)) && (step > 0 || before.is_none_or(|(earlier, _)| earlier != phase));
-        if !is_news || !self.begun || !self.follows(run) {
+        let bar_tells = has_bars && matches!(phase, Some(RunPhase::Planned | RunPhase::Waiting | RunPhase::Queued | RunPhase::Running));
+        if !is_news || bar_tells || !self.begun || !self.follows(run) {
             return Vec::new();
         }
         plain(&[server_line(run)])
@@ -188,7 +202,7 @@ impl Story {
     pub(super) fn rows(&self, now: Timestamp) -> Vec<Row> {
         let mut rows = Vec::new();
         for followed in self.quarantines.values() {
-            rows.push(host_row(&followed.object));
+            rows.push(Row { is_busy: followed.ending.is_none(), ..host_row(&followed.object) });
             let mine = self.runs.values().map(|told| &told.run).filter(|run| belongs(run, &followed.object));
             rows.extend(mine.map(|run| server_row(run, now)));
         }
@@ -208,39 +222,19 @@ fn belongs(run: &MigrationRun, quarantine: &HostQuarantine) -> bool {
     run.owner_references().iter().any(|owner| Some(owner.uid.as_str()) == quarantine.metadata.uid.as_deref())
 }
 
-/// Fewer or more rows than a terminal shows: those at rest go first, the hosts never.
-pub(super) fn fit(rows: Vec<Row>, most: usize) -> Vec<Row> {
-    let over = rows.len().saturating_sub(most.max(1));
-    if over == 0 {
-        return rows;
-    }
-    // One more, for the row that says how many are missing.
-    let mut left_out = over + 1;
-    let mut missing = 0;
-    let mut kept = rows;
-    for busy_too in [false, true] {
-        kept.retain(|row| {
-            let goes = left_out > 0 && !row.is_host && (busy_too || !row.is_busy);
-            left_out -= usize::from(goes);
-            missing += usize::from(goes);
-            !goes
-        });
-    }
-    kept.push(Row { name: String::new(), is_host: false, percent: None, text: format!("and {missing} more servers"), is_busy: false });
-    kept
-}
-
 fn host_row(object: &HostQuarantine) -> Row {
     let progress = object.status.as_ref().and_then(|status| status.progress);
-    let figures =
-        progress.map(|progress| format!("{} of {} servers gone, {} moving, {} waiting", progress.migrated, progress.total, progress.running, progress.waiting));
+    let word = Some(word(object)).filter(|word| !word.is_empty());
     let residents = object.status.as_ref().and_then(|status| status.resident_count).filter(|count| *count > 0);
-    let text = [figures, residents.map(|count| format!("{count} residents")), Some(word(object)).filter(|word| !word.is_empty())];
+    let figures = progress.map(|progress| {
+        let residents = residents.map(|count| format!(", {count} stuck")).unwrap_or_default();
+        format!("{} of {} servers gone{residents}, {} moving, {} waiting", progress.migrated, progress.total, progress.running, progress.waiting)
+    });
     Row {
         name: safe(&object.spec.host),
         is_host: true,
         percent: progress.map(|progress| progress.percent),
-        text: safe(&text.into_iter().flatten().collect::<Vec<_>>().join("; ")),
+        text: safe(&[word, figures].into_iter().flatten().collect::<Vec<_>>().join(": ")),
         is_busy: true,
     }
 }

@@ -52,7 +52,7 @@ fn copying(quarantine: &str, server: &str, percent: u32) -> MigrationRun {
 fn begun(only: Option<&str>, objects: &[HostQuarantine]) -> (Story, Vec<String>) {
     let mut story = Story::of(only.map(str::to_owned));
     let mut lines: Vec<String> = objects.iter().flat_map(|object| story.quarantine(object)).collect();
-    lines.extend(story.begin());
+    lines.extend(story.begin(false));
     (story, lines)
 }
 
@@ -79,6 +79,25 @@ fn what_was_at_rest_before_is_not_followed_unless_it_was_asked_for() {
     assert_eq!(story.ended(), Some(Ending::Well));
     let (story, lines) = begun(Some("b"), &[draining("a")]);
     assert_eq!((story.ended(), lines), (None, vec!["There is no HostQuarantine b; waiting for it.".to_owned()]));
+}
+
+#[test]
+fn what_was_at_rest_before_is_followed_when_it_goes_to_work_again_and_not_for_a_mere_look() {
+    let (mut story, _) = begun(None, &[empty("a")]);
+    assert_eq!(story.quarantine(&empty("a")), Vec::<String>::new());
+    assert_eq!(story.rows(Timestamp::UNIX_EPOCH).len(), 0);
+    story.quarantine(&draining("a"));
+    assert_eq!(story.rows(Timestamp::UNIX_EPOCH).len(), 1);
+    // One that is made meanwhile and refused before it was seen is told.
+    assert!(!story.quarantine(&blocked("b")).is_empty());
+}
+
+#[test]
+fn a_host_at_work_is_shown_with_its_state_first_and_what_is_stuck() {
+    let mut object = draining("a");
+    object.status.as_mut().unwrap().resident_count = Some(1);
+    let (story, _) = begun(None, &[object]);
+    assert_eq!(story.rows(Timestamp::UNIX_EPOCH)[0].text, "Draining: 2 of 4 servers gone, 1 stuck, 1 moving, 1 waiting");
 }
 
 #[test]
@@ -114,8 +133,17 @@ fn a_copy_is_told_by_its_quarters_where_no_bar_shows_it() {
     let (mut story, _) = begun(None, &[draining("a")]);
     let told: Vec<usize> = [1, 10, 30, 45, 60].iter().map(|percent| story.run(&copying("a", SERVER, *percent), false).len()).collect();
     assert_eq!(told, [1, 0, 1, 0, 1]);
-    let with_bars: Vec<usize> = [70, 80, 99].iter().map(|percent| story.run(&copying("a", SERVER, *percent), true).len()).collect();
-    assert_eq!(with_bars, [0, 0, 0]);
+}
+
+#[test]
+fn of_a_move_that_a_bar_shows_only_the_end_is_told() {
+    let (mut story, _) = begun(None, &[draining("a")]);
+    let mut told = |status: Value| story.run(&run("a", SERVER, &status), true).len();
+    assert_eq!(
+        [told(json!({"phase": "Planned"})), told(json!({"phase": "Queued"})), told(json!({"phase": "Running", "progress": {"percent": 80}}))],
+        [0, 0, 0]
+    );
+    assert_eq!(told(json!({"phase": "Failed"})), 1);
 }
 
 #[test]
@@ -147,17 +175,22 @@ fn what_a_new_list_does_not_show_was_deleted() {
 }
 
 #[test]
-fn hosts_and_busy_servers_are_shown_first_when_there_is_not_room_for_all() {
-    let (mut story, _) = begun(None, &[draining("a")]);
-    for index in 0..9 {
-        let server = format!("6a1fb5a{index}-1111-4111-8111-000000000001");
-        let status = if index == 7 { json!({"phase": "Running"}) } else { json!({"phase": "Planned"}) };
-        story.run(&run("a", &server, &status), true);
+fn how_moves_stand_at_the_beginning_is_told_only_where_no_bars_show_it() {
+    for (has_bars, told) in [(false, 1), (true, 0)] {
+        let mut story = Story::of(None);
+        story.quarantine(&draining("a"));
+        story.run(&copying("a", SERVER, 10), has_bars);
+        assert_eq!(story.begin(has_bars).len(), told);
     }
-    let rows = fit(story.rows(Timestamp::UNIX_EPOCH), 4);
-    assert_eq!(rows.len(), 4);
-    assert!(rows[0].is_host && rows.iter().any(|row| row.name == "6a1fb5a7"), "{rows:?}");
-    assert_eq!(rows[3].text, "and 7 more servers");
+}
+
+#[test]
+fn a_host_at_rest_and_a_server_at_rest_make_room_for_those_at_work() {
+    let (mut story, _) = begun(None, &[draining("a"), draining("b")]);
+    story.quarantine(&empty("a"));
+    story.run(&run("b", SERVER, &json!({"phase": "Planned"})), true);
+    let busy: Vec<bool> = story.rows(Timestamp::UNIX_EPOCH).iter().map(|row| row.is_busy).collect();
+    assert_eq!(busy, [false, true, false]);
 }
 
 #[test]
