@@ -34,12 +34,13 @@ pub(super) use alarms::{Alarms, alerting_hosts, waiting_attackers};
 
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostAlert>>, context: Arc<Context>) -> Result<Action, Failure> {
     let Some(alert) = guard::valid(&object) else { return Ok(Action::await_change()) };
-    if context.has_joined(alert) {
+    let in_vain = observe::has_joined_in_vain(&context, alert);
+    if context.has_joined(alert) && !in_vain {
         return Ok(Action::await_change());
     }
     let (now, beginning) = (context.clock.now(), Beginning::of(&context, alert));
     let policies = beginning.policies();
-    if !decision::needs_decision(&alert.spec, beginning.labels(), alert.status.as_ref(), &policies, beginning.written, now) {
+    if !in_vain && !decision::needs_decision(&alert.spec, beginning.labels(), alert.status.as_ref(), &policies, beginning.written, now) {
         return Ok(Action::await_change());
     }
     let facts = Facts::of(&context, alert, &beginning, now);

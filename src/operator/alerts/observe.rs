@@ -9,9 +9,10 @@ use kube::core::DeserializeGuard;
 use crate::alert::decision::{
     Act, Active, Case, CloudFacts, Gates, Labels, Place, Policy, Series, Unmapped, age, counts_one_series, locate, matches, same_group,
 };
+use crate::api::alert::Decision;
 use crate::api::condition::RUNS_ON_SUSPECT;
-use crate::api::{HostAlert, OpenStackCloud, OpenStackCloudSpec, QuarantinePolicy};
-use crate::gate;
+use crate::api::{HostAlert, HostQuarantine, OpenStackCloud, OpenStackCloudSpec, QuarantinePolicy};
+use crate::gate::{self, Acceptance, Claim};
 use crate::inventory::HostName;
 use crate::kubernetes::guard;
 use crate::operator::cloud::{self, BudgetView};
@@ -239,4 +240,14 @@ fn peers(context: &Context, alert: &HostAlert, beginning: &Beginning, place: &Pl
 pub(super) fn written(alert: &HostAlert) -> Option<Timestamp> {
     let entries = alert.metadata.managed_fields.iter().flatten();
     entries.filter(|entry| entry.subresource.is_none()).filter_map(|entry| entry.time.as_ref()).map(|time| time.0).max()
+}
+
+/// Whether the quarantine that the alert has joined was refused afterwards: then nothing is done about its events, and they are decided on again.
+pub(super) fn has_joined_in_vain(context: &Context, alert: &HostAlert) -> bool {
+    let Some(status) = alert.status.as_ref().filter(|status| status.decision == Some(Decision::AlreadyQuarantined)) else { return false };
+    status.quarantine.as_deref().is_some_and(|name| guard::read(&context.stores.quarantines, name, is_refused).unwrap_or(false))
+}
+
+fn is_refused(quarantine: &HostQuarantine) -> bool {
+    Claim::of(quarantine).is_some_and(|claim| claim.acceptance == Acceptance::Refused)
 }
