@@ -19,8 +19,9 @@ use super::identity::Grounds;
 use super::leader::{self, Leadership};
 use super::places::Members;
 use super::reports::Hearing;
+use super::rests::Rests;
 use super::runs::slots::Slots;
-use super::runs::{Brakes, OwnNodes};
+use super::runs::{Brakes, OwnNodes, is_dormant};
 use crate::api::condition::{Kind, is_true};
 use crate::api::{HostAlert, HostQuarantine, HostReport, MigrationRun, OpenStackCloud, OpenStackCloudSpec, QuarantinePolicy};
 use crate::clock::Clock;
@@ -121,16 +122,14 @@ pub(super) struct Context {
     pub(super) tasks: tokio_util::task::TaskTracker,
     clouds: Mutex<HashMap<String, Result<Arc<LiveCloud>, Unusable>>>,
     memories: Mutex<HashMap<String, Memory>>,
-    /// By UID: the resourceVersion of our own last write, and until when nothing is due (monotonic).
-    rests: Mutex<HashMap<String, (String, Duration)>>,
-    /// By UID: how often the object was woken.
-    wake_counts: Mutex<HashMap<String, u64>>,
+    /// Quarantines for which nothing is due.
+    pub(super) rests: Rests,
     /// By alert: the series and seq of events that joined a quarantine and must not be decided on again.
     joined: Mutex<HashMap<String, (String, i64)>>,
     /// By kind and name: when a failed reconcile was last warned about (monotonic).
     warnings: Mutex<HashMap<String, Duration>>,
-    /// By run: when its status was last written (monotonic).
-    progress_writes: Mutex<HashMap<String, Duration>>,
+    /// By name of a run, or UID of a quarantine: when its status was last written (monotonic).
+    writes: Mutex<HashMap<String, Duration>>,
     /// By cloud: whose turn it is to be accepted.
     acceptances: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     /// UIDs of quarantines whose acceptance was written; the watch may not show it yet.
@@ -168,13 +167,12 @@ impl Context {
             tasks: tokio_util::task::TaskTracker::new(),
             clouds: Mutex::default(),
             memories: Mutex::default(),
-            rests: Mutex::default(),
-            wake_counts: Mutex::default(),
+            rests: Rests::default(),
             warnings: Mutex::default(),
             joined: Mutex::default(),
             acceptances: Mutex::default(),
             accepted: Mutex::default(),
-            progress_writes: Mutex::default(),
+            writes: Mutex::default(),
             made: Mutex::default(),
             grounds: Mutex::default(),
             brakes: Brakes::default(),
@@ -254,31 +252,15 @@ impl Context {
 
     pub(super) fn forget(&self, uid: &str) {
         lock(&self.memories).remove(uid);
-        lock(&self.rests).remove(uid);
-        lock(&self.wake_counts).remove(uid);
-    }
-
-    /// Notes that nothing is due for an object for a while, unless it changes.
-    /// Not when it was woken since its look began (`wakes`): then something may be due.
-    pub(super) fn rest_until(&self, uid: &str, resource_version: String, pause: Duration, wakes: u64) {
-        if self.wakes_of(uid) != wakes {
-            return;
-        }
-        let due = self.clock.monotonic().saturating_add(pause);
-        lock(&self.rests).insert(uid.to_owned(), (resource_version, due));
+        self.rests.forget(uid);
+        lock(&self.writes).remove(uid);
     }
 
     /// Forgets that nothing was due for the quarantine of this name: something it depends on has changed.
     pub(super) fn wake_from_rest(&self, quarantine: &str) {
-        if let Some(uid) = self.quarantine(quarantine).and_then(|quarantine| quarantine.metadata.uid) {
-            lock(&self.rests).remove(&uid);
-            *lock(&self.wake_counts).entry(uid).or_default() += 1;
+        if let Some(uid) = guard::read(&self.stores.quarantines, quarantine, |quarantine| quarantine.metadata.uid.clone()).flatten() {
+            self.rests.wake(&uid);
         }
-    }
-
-    /// How often the object with this UID was woken.
-    pub(super) fn wakes_of(&self, uid: &str) -> u64 {
-        lock(&self.wake_counts).get(uid).copied().unwrap_or_default()
     }
 
     /// Whether a failed reconcile of this object is worth a warning: not when there was one within [`WARNING_PAUSE`].
@@ -294,22 +276,14 @@ impl Context {
         first
     }
 
-    /// Whether the progress of a run may be written again.
-    pub(super) fn progress_due(&self, run: &str, interval: Duration) -> bool {
+    /// Whether what can wait may be written again: the last write to the status of this run (by name) or quarantine (by UID) is so old.
+    pub(super) fn progress_due(&self, key: &str, interval: Duration) -> bool {
         let now = self.clock.monotonic();
-        lock(&self.progress_writes).get(run).is_none_or(|last| now.saturating_sub(*last) >= interval)
+        lock(&self.writes).get(key).is_none_or(|last| now.saturating_sub(*last) >= interval)
     }
 
-    pub(super) fn progress_written(&self, run: &str) {
-        lock(&self.progress_writes).insert(run.to_owned(), self.clock.monotonic());
-    }
-
-    /// How long nothing is due for the object in this version; absent when something is, or when the version is another one.
-    pub(super) fn rest(&self, uid: &str, resource_version: &str) -> Option<Duration> {
-        let now = self.clock.monotonic();
-        let rests = lock(&self.rests);
-        let (version, due) = rests.get(uid)?;
-        (version == resource_version && now < *due).then(|| due.saturating_sub(now))
+    pub(super) fn progress_written(&self, key: &str) {
+        lock(&self.writes).insert(key.to_owned(), self.clock.monotonic());
     }
 
     /// All quarantines as the gates see them, with those that were just made.
@@ -380,10 +354,12 @@ impl Context {
 }
 
 impl Context {
-    /// Lets the poller leave a host alone when no run and no quarantine is at work on it. `except` is the object that has just come to rest, which the stores may not show yet.
+    /// Lets the poller leave a host alone when no run and no quarantine is at work on it, or look seldom where runs wait for something else to change. `except` is the object that has just come to
+    /// rest, which the stores may not show yet.
     pub(super) fn unwatch_if_idle(&self, live: &LiveCloud, cloud: &str, host: &HostName, except: &str) {
         let other = |name: Option<&String>| name.is_none_or(|name| name != except);
         let open_run = |run: &MigrationRun| run.spec.cloud == cloud && run.spec.source_host == host.0 && other(run.metadata.name.as_ref()) && !is_finished(run);
+        let at_work_run = |run: &MigrationRun| open_run(run) && !is_dormant(run, self.quarantine(&run.spec.quarantine).as_ref());
         let at_work = |quarantine: &HostQuarantine| {
             let conditions = quarantine.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
             quarantine.spec.cloud == cloud
@@ -391,7 +367,12 @@ impl Context {
                 && other(quarantine.metadata.name.as_ref())
                 && is_true(conditions, Kind::Reconciling)
         };
-        if !guard::any(&self.stores.runs, open_run) && !guard::any(&self.stores.quarantines, at_work) {
+        if guard::any(&self.stores.quarantines, at_work) || guard::any(&self.stores.runs, at_work_run) {
+            return;
+        }
+        if guard::any(&self.stores.runs, open_run) {
+            live.inventory.calm_host(host);
+        } else {
             live.inventory.unwatch_host(host);
         }
     }

@@ -31,6 +31,7 @@ mod places;
 mod policies;
 mod quarantine;
 mod reports;
+mod rests;
 mod run;
 mod runs;
 mod uninstall;

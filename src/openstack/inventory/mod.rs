@@ -4,10 +4,11 @@
 //!   Inventory (handle) ── watch_host, refresh_now ──> Poller (one future, run by its owner)
 //!        ▲                                              │ every tick: os-services
 //!        │ host, services, progress, freshness          │   and per watched host: servers/detail?host=, os-migrations?host=
-//!        └────────────── shared state <─────────────────┘   and its Placement consumers, only when the server list is empty
+//!        └────────────── shared state <─────────────────┘   and its Placement consumers, only when the server list is empty or the host is watched calmly
 //! ```
 //!
-//! - A tick comes every `idle_interval`, or every `active_interval` while a host is watched, or at once after [`Inventory::refresh_now`].
+//! - A tick comes every `idle_interval`, or every `active_interval` while a host is watched, or at once after [`Inventory::refresh_now`]. A host that is watched calmly is looked at once an
+//!   `idle_interval`, however often the ticks come.
 //! - Every view carries the moment at which its tick was begun: a decision that needs a list begun after a verified cordon compares that.
 //! - A call that fails leaves the earlier view and its older moment in place and can be read ([`Inventory::last_error`], [`Inventory::host_error`]); it never makes a list empty.
 //! - What is free on each host ([`Inventory::rooms`]) is read beside the ticks, one call of Placement for all hosts.
@@ -122,12 +123,24 @@ impl Inventory {
         (inventory.clone(), Poller::new(cloud, inventory, clock))
     }
 
-    /// Watches what lies on a host from now on; the first look comes at once. Watching twice is the same as once.
+    /// Watches what lies on a host from now on; the first look comes at once. Watching twice is the same as once. One that was watched calmly has no view until then.
     pub fn watch_host(&self, host: &HostName) {
         if self.with(|state| state.watch(host)) {
             self.refresh_now();
             self.0.rooms_wanted.notify_one();
         }
+    }
+
+    /// Watches what lies on a host once an idle interval, with what lies behind the list; the first look comes at once. A host that is watched already stays as it is.
+    pub fn watch_host_calmly(&self, host: &HostName) {
+        if self.with(|state| state.watch_calmly(host)) {
+            self.refresh_now();
+        }
+    }
+
+    /// Watches a host calmly from now on, if it is watched at all. Its next look is one of that kind, and until then it has no view.
+    pub fn calm_host(&self, host: &HostName) {
+        self.with(|state| state.calm(host));
     }
 
     /// Watches a host no longer and forgets its view.

@@ -68,18 +68,19 @@ impl Poller {
 
     pub(super) async fn tick(&self) {
         let begun_at = self.clock.now();
-        let watched = self.inventory.with(|state| state.watched());
-        let looks = stream::iter(watched).map(|(host, rows)| self.look(host, rows)).buffer_unordered(HOSTS_AT_ONCE).collect::<Vec<_>>();
+        let due = self.inventory.with(|state| state.due(self.clock.monotonic(), self.inventory.0.settings.idle_interval));
+        let looks = stream::iter(due).map(|(host, rows, calm)| self.look(host, rows, calm)).buffer_unordered(HOSTS_AT_ONCE).collect::<Vec<_>>();
         let (services, looks) = futures::join!(self.cloud.services(), looks);
         self.keep(begun_at, services, looks);
         self.inventory.0.ticks.send_modify(|ticks| *ticks += 1);
         self.read_counters().await;
     }
 
-    async fn look(&self, host: HostName, mut rows: NewestRows) -> Look {
+    /// One look at a host. What lies behind the list is asked for where the list is empty, and at a host that is looked at seldom.
+    async fn look(&self, host: HostName, mut rows: NewestRows, calm: bool) -> Look {
         let found = async {
             let (servers, ()) = futures::try_join!(self.cloud.servers_on(&host), rows.refresh(&self.cloud, &host))?;
-            let behind = if servers.is_empty() { Some(self.cloud.behind_the_list(&host).await?) } else { None };
+            let behind = if servers.is_empty() || calm { Some(self.cloud.behind_the_list(&host).await?) } else { None };
             Ok(Found { servers, rows, behind })
         };
         let result = found.await;

@@ -26,12 +26,23 @@ pub(super) struct State {
 
 #[derive(Debug, Default)]
 struct Watched {
+    /// Looked at once an idle interval.
+    is_calm: bool,
+    /// When the last look was begun (monotonic).
+    asked_at: Option<Duration>,
     view: Option<Arc<HostView>>,
     error: Option<PollError>,
     /// When the looks that failed began to, if the last one did.
     failing_since: Option<Timestamp>,
     rows: NewestRows,
     counters: BTreeMap<(ServerId, u64), Counter>,
+}
+
+impl Watched {
+    /// A view of the other kind is not kept: the next look is due at once. One that was seldom renewed must not be acted on, and one that came of every tick lacks what lies behind the list.
+    fn turn(&mut self, is_calm: bool) {
+        (self.is_calm, self.asked_at, self.view) = (is_calm, None, None);
+    }
 }
 
 #[derive(Debug)]
@@ -42,26 +53,49 @@ struct Counter {
 }
 
 impl State {
-    /// Whether the host was not watched before.
+    /// Whether the host was not watched before, or calmly.
     pub(super) fn watch(&mut self, host: &HostName) -> bool {
-        let known = self.hosts.contains_key(host);
-        if !known {
-            self.hosts.insert(host.clone(), Watched::default());
+        match self.hosts.get_mut(host) {
+            None => drop(self.hosts.insert(host.clone(), Watched::default())),
+            Some(watched) if watched.is_calm => watched.turn(false),
+            Some(_) => return false,
         }
-        !known
+        true
+    }
+
+    /// Whether the host was not watched before.
+    pub(super) fn watch_calmly(&mut self, host: &HostName) -> bool {
+        let is_new = !self.hosts.contains_key(host);
+        if is_new {
+            self.hosts.insert(host.clone(), Watched { is_calm: true, ..Watched::default() });
+        }
+        is_new
+    }
+
+    pub(super) fn calm(&mut self, host: &HostName) {
+        if let Some(watched) = self.hosts.get_mut(host).filter(|watched| !watched.is_calm) {
+            watched.turn(true);
+        }
     }
 
     pub(super) fn unwatch(&mut self, host: &HostName) {
         self.hosts.remove(host);
     }
 
-    /// The watched hosts, with the rows known of each.
-    pub(super) fn watched(&self) -> Vec<(HostName, NewestRows)> {
-        self.hosts.iter().map(|(host, watched)| (host.clone(), watched.rows.clone())).collect()
+    /// The hosts whose look is due, each with the rows known of it and whether it is watched calmly.
+    pub(super) fn due(&mut self, now: Duration, idle_interval: Duration) -> Vec<(HostName, NewestRows, bool)> {
+        let is_due = |watched: &Watched| !watched.is_calm || watched.asked_at.is_none_or(|at| now.saturating_sub(at) >= idle_interval);
+        let due = self.hosts.iter_mut().filter(|(_, watched)| is_due(watched));
+        due.map(|(host, watched)| {
+            watched.asked_at = Some(now);
+            (host.clone(), watched.rows.clone(), watched.is_calm)
+        })
+        .collect()
     }
 
+    /// Whether a host is watched otherwise than calmly.
     pub(super) fn is_active(&self) -> bool {
-        !self.hosts.is_empty()
+        self.hosts.values().any(|watched| !watched.is_calm)
     }
 
     pub(super) fn view(&self, host: &HostName) -> Option<Arc<HostView>> {

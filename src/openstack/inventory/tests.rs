@@ -266,3 +266,31 @@ async fn every_host_of_an_aggregate_is_known_though_placement_shows_none_of_them
     let older = |seconds| bench.inventory.aggregates().unwrap().is_older_than(stale_after, then + SignedDuration::from_secs(seconds));
     assert!(!older(150) && older(151), "a view may be 90 s old, and they are listed once a minute");
 }
+
+#[tokio::test]
+async fn a_host_that_is_watched_calmly_is_looked_at_once_an_idle_interval_and_behind_its_list() {
+    let bench = Bench::new().await;
+    bench.world.set(|shown| shown.servers = vec![SERVER]);
+    let is_active = || bench.inventory.with(|state| state.is_active());
+    let lists = || bench.canned.lines().iter().filter(|line| *line == "GET /nova/v2.1/servers/detail?all_tenants=1&host=h1").count();
+    bench.inventory.watch_host_calmly(&h1());
+    for _ in 0..30 {
+        bench.tick().await;
+    }
+    assert_eq!((lists(), is_active()), (1, false));
+    assert_eq!(bench.inventory.host(&h1()).unwrap().consumers, Some(Vec::new()));
+    bench.tick().await;
+    assert_eq!(lists(), 2);
+    // Whoever is to act on it takes no view that may be old.
+    bench.inventory.watch_host(&h1());
+    assert_eq!((bench.inventory.host(&h1()), is_active()), (None, true));
+    bench.inventory.watch_host_calmly(&h1());
+    bench.tick().await;
+    bench.tick().await;
+    assert_eq!((lists(), bench.inventory.host(&h1()).unwrap().consumers.as_ref()), (4, None), "it stays as it is");
+    bench.inventory.calm_host(&h1());
+    bench.tick().await;
+    bench.tick().await;
+    assert_eq!((lists(), is_active()), (5, false));
+    assert!(bench.inventory.host(&h1()).unwrap().consumers.is_some());
+}

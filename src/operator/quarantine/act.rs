@@ -20,6 +20,7 @@ use crate::migration::open_attempt;
 use crate::openstack::{CloudControl, Fault};
 use crate::operator::context::Context;
 use crate::operator::failure::Failure;
+use crate::operator::rests::Rest;
 use crate::quarantine::{Action as Todo, NewRun, Pace, Write, run_name};
 
 /// How many runs are made side by side.
@@ -158,10 +159,17 @@ pub(super) fn pace(context: &Context, quarantine: &HostQuarantine, seen: &Seen, 
         Pace::Soon => Action::requeue(SOON),
         Pace::Now => Action::requeue(Duration::ZERO),
         Pace::Idle => {
-            let version = quarantine.metadata.resource_version.clone().unwrap_or_default();
-            context.rest_until(&seen.uid, version, seen.idle, seen.wakes);
+            rest(context, quarantine, seen, Rest::For(seen.idle));
             Action::requeue(seen.idle)
         }
-        Pace::Never => Action::await_change(),
+        Pace::Never => {
+            rest(context, quarantine, seen, Rest::UntilItChanges);
+            Action::await_change()
+        }
     }
+}
+
+fn rest(context: &Context, quarantine: &HostQuarantine, seen: &Seen, rest: Rest) {
+    let version = quarantine.metadata.resource_version.clone().unwrap_or_default();
+    context.rests.begin(&seen.uid, version, rest, seen.wakes, context.clock.monotonic());
 }

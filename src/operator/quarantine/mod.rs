@@ -17,6 +17,7 @@ use kube::runtime::controller::Action;
 
 use super::context::Context;
 use super::failure::Failure;
+use super::rests::Rest;
 use crate::api::HostQuarantine;
 use crate::kubernetes::guard;
 use crate::quarantine::{Pace, decide};
@@ -26,8 +27,10 @@ const STEPS: u32 = 8;
 
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostQuarantine>>, context: Arc<Context>) -> Result<Action, Failure> {
     let Some(quarantine) = guard::valid(&object) else { return Ok(Action::await_change()) };
-    if let Some(pause) = observe::nothing_due(&context, quarantine) {
-        return Ok(Action::requeue(pause));
+    match observe::nothing_due(&context, quarantine) {
+        Some(Rest::For(pause)) => return Ok(Action::requeue(pause)),
+        Some(Rest::UntilItChanges) => return Ok(Action::await_change()),
+        None => {}
     }
     let mut quarantine = act::hold(&context, quarantine.clone()).await?;
     for step in 0..STEPS {
@@ -36,7 +39,11 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostQuarantine>>, con
         let now = context.clock.now();
         let next = decide(&seen.incident(&quarantine), &quarantine.status.clone().unwrap_or_default(), &seen.observation(), &seen.memory, now);
         context.remember(&seen.uid, next.memory.clone());
-        quarantine = report::write(&context, quarantine, &next.status).await?;
+        let must_stand = !next.actions.is_empty() || next.pace == Pace::Never;
+        let put_off = !must_stand && report::can_be_put_off(&context, &quarantine, &next.status);
+        if !put_off {
+            quarantine = report::write(&context, quarantine, &next.status).await?;
+        }
         if observe::is_accepted(&quarantine) {
             context.just_accepted(&seen.uid);
         }
@@ -44,7 +51,14 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostQuarantine>>, con
         act::act(&context, &quarantine, &seen, &next.actions).await?;
         match next.pace {
             Pace::Now => {}
-            pace => return Ok(act::pace(&context, &quarantine, &seen, pace)),
+            pace => {
+                let action = act::pace(&context, &quarantine, &seen, pace);
+                if put_off {
+                    context.rests.wake(&seen.uid);
+                    return Ok(Action::requeue(report::INTERVAL));
+                }
+                return Ok(action);
+            }
         }
     }
     Ok(Action::requeue(std::time::Duration::from_secs(1)))

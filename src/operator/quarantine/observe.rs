@@ -18,6 +18,7 @@ use crate::openstack::Fault;
 use crate::operator::cloud::BudgetView;
 use crate::operator::context::{Context, LiveCloud, Unusable, is_finished};
 use crate::operator::places;
+use crate::operator::rests::Rest;
 use crate::operator::{alerts, cloud};
 use crate::quarantine::{self, CloudSight, Incident, Joined, Memory, Observation, PlanSight, Refusal, RunFacts};
 
@@ -71,12 +72,12 @@ impl Seen {
     }
 }
 
-/// How long nothing is due for this object, when the only news is our own last write to it.
-pub(super) fn nothing_due(context: &Context, quarantine: &HostQuarantine) -> Option<Duration> {
-    context.rest(quarantine.metadata.uid.as_deref()?, quarantine.metadata.resource_version.as_deref()?)
+/// For how long nothing is due for this object, when the only news is our own last write to it.
+pub(super) fn nothing_due(context: &Context, quarantine: &HostQuarantine) -> Option<Rest> {
+    context.rests.left(quarantine.metadata.uid.as_deref()?, quarantine.metadata.resource_version.as_deref()?, context.clock.monotonic())
 }
 
-/// Looks at everything that the next step needs. `anew` asks Nova now, instead of taking the poller's latest look.
+/// Looks at everything that the next step needs; an object that was given back needs nothing. `anew` asks Nova now, instead of taking the poller's latest look.
 pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew: bool) -> Seen {
     let uid = quarantine.uid().unwrap_or_default();
     let host = HostName(quarantine.spec.host.clone());
@@ -86,7 +87,7 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
     let mut seen = Seen {
         live: None,
         memory: context.memory(&uid),
-        wakes: context.wakes_of(&uid),
+        wakes: context.rests.wakes(&uid),
         idle: inventory.idle_interval.get(),
         tick: inventory.active_interval.get(),
         sight: CloudSight::Usable,
@@ -100,6 +101,9 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
         plan: None,
         uid,
     };
+    if is_released(quarantine) && quarantine.metadata.deletion_timestamp.is_none() {
+        return seen;
+    }
     match look(context, quarantine, &host, anew).await {
         Ok((live, view)) => {
             seen.earlier_reason = earlier_reason(context, &seen.uid, &host, &view);
@@ -113,9 +117,10 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
     seen
 }
 
-/// The runs of this incident, and those that people made for servers of the host and that have not ended: the drain takes them over.
+/// The runs of this incident, with those that people deleted, and those that people made for servers of the host and that have not ended: the drain takes them over.
 fn runs_of(context: &Context, quarantine: &HostQuarantine, uid: &str) -> Vec<RunFacts> {
     let mut runs: Vec<RunFacts> = context.runs_of(uid).iter().filter_map(|run| RunFacts::of(run, uid)).collect();
+    runs.extend(quarantine.status.iter().flat_map(|status| quarantine::remembered(status, &runs)).collect::<Vec<_>>());
     let spec = &quarantine.spec;
     let stored = context.stores.runs.state();
     let by_hand = stored.iter().filter_map(|object| object.0.as_ref().ok()).filter(|run| places::is_by_hand(run) && !is_finished(run));
@@ -123,7 +128,7 @@ fn runs_of(context: &Context, quarantine: &HostQuarantine, uid: &str) -> Vec<Run
     runs
 }
 
-/// One look at the host. An object that has ended needs none.
+/// One look at the host.
 async fn look(context: &Context, quarantine: &HostQuarantine, host: &HostName, anew: bool) -> Result<(Arc<LiveCloud>, Arc<HostView>), Unusable> {
     let live = cloud::usable(context, &quarantine.spec.cloud)?;
     if live.inventory.services().is_none() {

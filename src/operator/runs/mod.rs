@@ -15,6 +15,7 @@ mod standing;
 mod turns;
 
 pub(super) use nodes::OwnNodes;
+pub(super) use standing::is_dormant;
 pub(super) use turns::Brakes;
 
 use std::sync::Arc;
@@ -31,7 +32,7 @@ use crate::api::{FINALIZER, MigrationRun};
 use crate::kubernetes::guard;
 use crate::migration::{self, Standing, Step, decide, open_attempt};
 
-/// The net under the poller's wake-ups.
+/// The net under the poller's wake-ups; for a run of which nothing comes by itself the idle interval is.
 const PAUSE: Duration = Duration::from_secs(10);
 
 pub(super) async fn reconcile(object: Arc<DeserializeGuard<MigrationRun>>, context: Arc<Context>) -> Result<Action, Failure> {
@@ -60,5 +61,7 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<MigrationRun>>, conte
         context.slots.leave(&run.name_any());
         context.unwatch_if_idle(&seen.live, &run.spec.cloud, &seen.run.source, &run.name_any());
     }
-    Ok(Action::requeue(next.wake.unwrap_or(PAUSE).min(PAUSE)))
+    let idle = || context.cloud_spec(&run.spec.cloud).map_or(PAUSE, |spec| spec.inventory.idle_interval.get()).max(PAUSE);
+    let pause = if is_dormant(run, seen.quarantine.as_ref()) { idle() } else { PAUSE };
+    Ok(Action::requeue(next.wake.unwrap_or(pause).min(pause)))
 }

@@ -101,7 +101,7 @@ fn without_residents<'a>(view: &'a HostView, quarantine: Option<&'a HostQuaranti
 }
 
 /// Whether a run goes on only when something changes: nobody waits for it.
-fn is_stuck(run: &MigrationRun) -> bool {
+pub(super) fn is_stuck(run: &MigrationRun) -> bool {
     let conditions = run.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let reason = find(conditions, Kind::Succeeded).map(|condition| condition.reason.as_str()).unwrap_or_default();
     is_true(conditions, Kind::Stalled) || [NoPlace::NoDestination.as_str(), NoPlace::PoolFull.as_str()].contains(&reason)

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::slots::{Place, place_of};
-use super::standing::{standing, wish};
+use super::standing::{is_dormant, standing, wish};
 use crate::api::run::Attempt;
 use crate::api::{HostQuarantine, MigrationRun};
 use crate::inventory::{HostName, HostView, NovaMigration, RowStatus, Server, ServerId};
@@ -37,12 +37,16 @@ pub(super) async fn observe(context: &Context, object: &MigrationRun) -> Option<
     let live = cloud::usable(context, &object.spec.cloud).ok()?;
     let server = ServerId(object.spec.server.parse().ok()?);
     let source = HostName(object.spec.source_host.clone());
-    live.inventory.watch_host(&source);
+    let quarantine = owner(context, object);
+    if is_dormant(object, quarantine.as_ref()) {
+        live.inventory.watch_host_calmly(&source);
+    } else {
+        live.inventory.watch_host(&source);
+    }
     let view = live.inventory.host(&source)?;
     if live.inventory.host_error(&source).is_some() {
         return None;
     }
-    let quarantine = owner(context, object);
     let nodes = context.own_nodes().await;
     let run = Run { is_own_node: nodes.contains(&server), ..run_of(context, object, server, quarantine.as_ref(), view.server(server)) };
     let attempt = object.status.as_ref().and_then(open_attempt).cloned();
@@ -212,6 +216,12 @@ impl Look<'_> {
             Found::Unknown(message) => {
                 context.slots.leave(&name);
                 seen.standing = Standing::holds(message);
+            }
+            Found::Place(_) if is_dormant(self.object, self.quarantine) => {
+                // The list that shows its server may be old.
+                context.slots.leave(&name);
+                self.live.inventory.watch_host(&self.run.source);
+                seen.standing = Standing::holds("there is a place for it now; its source is looked at once more");
             }
             Found::Place(choice) => self.take(server, choice, seen).await?,
         }

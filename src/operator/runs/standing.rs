@@ -10,7 +10,7 @@ use crate::api::quarantine::Abort;
 use crate::api::run::Outcome;
 use crate::api::{HostQuarantine, MigrationRun};
 use crate::inventory::{HostName, HostView, ServerId, ServiceState};
-use crate::migration::{Standing, Wish};
+use crate::migration::{Standing, Wish, open_attempt};
 use crate::openstack::Freshness;
 use crate::operator::context::{Context, LiveCloud, is_finished};
 use crate::operator::places::is_by_hand;
@@ -50,6 +50,13 @@ pub(super) fn standing(
     nodes::standing(context, run, view, quarantine, nodes)
 }
 
+/// Whether nothing comes of a run before something else changes: nothing is under way, and there is no place for its server, or somebody holds it. Its source is looked at seldom.
+pub(in super::super) fn is_dormant(run: &MigrationRun, quarantine: Option<&HostQuarantine>) -> bool {
+    let is_open = run.status.as_ref().is_some_and(|status| open_attempt(status).is_some());
+    let is_held = || run.spec.suspend || quarantine.is_some_and(|quarantine| matches!(permission_for(quarantine, &run.spec.plan), Permission::Holds(_)));
+    !is_open && (nodes::is_stuck(run) || is_held())
+}
+
 /// What whoever made the run says: its quarantine, or, where a person made it, what holds for such a run.
 fn by_whom(context: &Context, run: &MigrationRun, quarantine: Option<&HostQuarantine>) -> Standing {
     if is_by_hand(run) {
@@ -76,10 +83,17 @@ fn by_hand(context: &Context, run: &MigrationRun) -> Standing {
         return Standing::Refuses("AnotherRun", format!("MigrationRun {other} has this server and has not ended: wait for its end, or delete one of the two"));
     }
     let wanted = HostName(run.spec.destination.host.clone());
-    match context.barred(&run.spec.cloud).get(&wanted) {
-        Some(Bar::Quarantined) => Standing::Refuses("DestinationQuarantined", format!("destination {wanted} is quarantined: choose another host")),
-        Some(Bar::Alerted) => Standing::Refuses("DestinationAlerted", format!("destination {wanted} is alerted: choose another host")),
-        _ => Standing::Permits,
+    let bar = context.barred(&run.spec.cloud).get(&wanted).copied();
+    may_begin(&wanted, bar, context.grounds().outdated())
+}
+
+/// What its destination and the kinds say about a run that a person made and that has not begun. What the API server would drop in silence (`outdated`) may be what the move is found again by.
+fn may_begin(wanted: &HostName, bar: Option<Bar>, outdated: Option<String>) -> Standing {
+    match (bar, outdated) {
+        (Some(Bar::Quarantined), _) => Standing::Refuses("DestinationQuarantined", format!("destination {wanted} is quarantined: choose another host")),
+        (Some(Bar::Alerted), _) => Standing::Refuses("DestinationAlerted", format!("destination {wanted} is alerted: choose another host")),
+        (_, Some(why)) => Standing::Holds { reason: Some("CRDOutdated"), message: why, until: None },
+        (_, None) => Standing::Permits,
     }
 }
 
@@ -124,4 +138,21 @@ pub(super) fn wish(run: &MigrationRun, quarantine: Option<&HostQuarantine>) -> W
         Abort::Queued => Wish::WithdrawQueued,
         Abort::All => Wish::AbortAll,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_move_by_hand_begins_neither_to_a_suspect_host_nor_while_the_kinds_are_outdated() {
+        let wanted = HostName::from("cmp-2");
+        let begins = |bar, outdated: Option<&str>| may_begin(&wanted, bar, outdated.map(ToOwned::to_owned));
+        assert_eq!(begins(None, None), Standing::Permits);
+        assert_eq!(begins(Some(Bar::Disabled), None), Standing::Permits, "whoever names a host that is out of service means it");
+        assert!(matches!(begins(Some(Bar::Quarantined), Some("no field")), Standing::Refuses("DestinationQuarantined", _)));
+        assert!(matches!(begins(Some(Bar::Alerted), None), Standing::Refuses("DestinationAlerted", _)));
+        let held = Standing::Holds { reason: Some("CRDOutdated"), message: "no field".to_owned(), until: None };
+        assert_eq!(begins(None, Some("no field")), held);
+    }
 }

@@ -50,6 +50,13 @@ async fn new_operator_old_crd() {
     let alert = world.wait_for::<HostAlert>("cmp-1-00", "is Recorded", recorded).await;
     assert!(alert.status.unwrap().message.unwrap().contains("residentCount"));
     assert_eq!(world.all::<HostQuarantine>().await, []);
+    // Nor does a move by hand begin.
+    let server = world.simulator().servers_on("cmp-1")[0];
+    world.create::<MigrationRun>("by-hand", json!({"cloud": CLOUD, "server": server, "sourceHost": "cmp-1"})).await;
+    let held = |run: &MigrationRun| condition_of(run, "Reconciling").is_some_and(|condition| condition.reason == "CRDOutdated");
+    world.wait_for::<MigrationRun>("by-hand", "waits for the kinds", held).await;
+    assert_eq!(world.simulator().moves_asked(0), Ok(()));
+    world.delete::<MigrationRun>("by-hand").await;
     // Until the kinds fit.
     world.plane.apply_kinds();
     world.wait_for_condition::<OpenStackCloud>(CLOUD, "CRDOutdated", "False").await;
