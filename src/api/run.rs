@@ -350,6 +350,10 @@ pub struct Attempt {
     /// How the server is moved.
     #[serde(default)]
     pub kind: MoveKind,
+    /// Nova's status of the server then. Where it is another one later, a server whose attempts were used up is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub server_status: Option<String>,
     /// When it was written here, before the request went out; the operator's clock.
     pub intent_at: MicroTime,
     /// The highest migration id that Nova showed for this server before the request; a later row is this attempt's. Absent when there was none.

@@ -1,7 +1,8 @@
 //! The plan of an incident and the agreement to it.
 //!
 //! A plan's digest names its servers and hosts. Its content is kept: the servers are those of the runs that carry the digest, the hosts stand in status. Less than what was approved never needs a new approval, so the
-//! plan is made anew only when something was added to it: a server, a host, a stricter scope. Where no approval is needed, late arrivals join the plan that is there.
+//! plan is made anew only when something was added to it: a server, a host, a stricter scope. Where no approval is needed, late arrivals join the plan that is there. In mode Observe it is
+//! always the plan as it would be made now.
 
 use super::NOT_REQUIRED;
 use super::decide::Draft;
@@ -43,6 +44,10 @@ impl Draft<'_> {
         let Some(present) = self.next.status.plan.as_ref() else { return true };
         if present.scope != self.scope() {
             return true;
+        }
+        // Nothing was made by it: it shows what would be done now.
+        if self.incident.spec.mode == Mode::Observe {
+            return present.digest != sight.digest;
         }
         let new_host = || sight.hosts.iter().take(HOSTS_KEPT).any(|host| !present.hosts.contains(&host.0));
         let new_server = || sight.moves.keys().any(|server| !self.is_in_a_plan(*server));

@@ -46,17 +46,25 @@ impl Draft<'_> {
         }
         self.measure();
         self.next.status.progress = Some(tally.progress);
-        let disputed = tally.residents.iter().any(|resident| resident.reason == ResidentReason::RecordBehindGuest);
-        let (reason, message) = if disputed {
-            ("RecordBehindGuest", "Nova's record of a move and Nova's host of its server disagree: see status.residents")
-        } else {
-            ("NotDisputed", "")
-        };
-        self.set(Kind::GuestLocationDisputed, disputed, reason, message);
+        self.judge_locations(&tally.residents);
         if !self.is_held() {
             self.make_runs(&tally);
         }
         self.conclude(view, tally, closed, approved);
+    }
+
+    /// Whether Nova's word for a server is known not to say where its guest runs, or whether it does.
+    fn judge_locations(&mut self, residents: &[Resident]) {
+        let has = |reasons: &[ResidentReason]| residents.iter().any(|resident| reasons.contains(&resident.reason));
+        if has(&[ResidentReason::RecordBehindGuest]) {
+            let message = "Nova's record of a move and Nova's host of its server disagree: see status.residents";
+            self.set(Kind::GuestLocationDisputed, true, "RecordBehindGuest", message);
+        } else if has(&[ResidentReason::ErrorAfterAttempt, ResidentReason::ErrorAfterAbort]) {
+            let message = "Nova calls a server ERROR after a move that failed or was aborted; its guest may run on, untouched: see status.residents";
+            self.set(Kind::GuestLocationDisputed, true, "ErrorAfterMove", message);
+        } else {
+            self.set(Kind::GuestLocationDisputed, false, "NotDisputed", "");
+        }
     }
 
     /// One look at the host, counted. `approved` says whether moves may start; what has come since an approval then needs one of its own.

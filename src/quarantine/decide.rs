@@ -28,6 +28,7 @@ pub fn decide(incident: &Incident<'_>, status: &HostQuarantineStatus, seen: &Obs
     } else if is_true(&status.conditions, Kind::Released) {
         draft.next.pace = Pace::Never;
     } else {
+        draft.note_deleted_runs();
         draft.take_over_alerts();
         draft.take_note_of_retry();
         draft.go_on();

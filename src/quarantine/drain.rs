@@ -4,11 +4,11 @@ use jiff::Timestamp;
 
 use super::RUNS_PER_SERVER;
 use super::facts::PlanSight;
+use crate::api::MigrationRun;
 use crate::api::condition::shorten;
 use crate::api::condition::{Kind, State, find, is_true};
 use crate::api::quarantine::{Resident, ResidentReason};
 use crate::api::run::{ABORTED, FailureReason, MigrationRunStatus, SUPERSEDED};
-use crate::api::{FINALIZER, MigrationRun};
 use crate::inventory::{Server, ServerId, ServerStatus};
 
 /// One MigrationRun of this incident, as far as the incident cares.
@@ -30,6 +30,8 @@ pub struct RunFacts {
     pub created: Timestamp,
     /// The ids of Nova's records of its attempts.
     pub rows: Vec<i64>,
+    /// The server's status when it was last asked for; absent before the first attempt.
+    pub tried_as: Option<String>,
     /// What it waits for, where nothing is under way and more than patience is needed.
     pub wait: Option<Wait>,
 }
@@ -115,6 +117,7 @@ impl RunFacts {
             plan: run.spec.plan.clone(),
             created: run.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0),
             rows: status.attempts.iter().filter_map(|attempt| attempt.migration_id).collect(),
+            tried_as: status.attempts.last().and_then(|attempt| attempt.server_status.clone()),
             wait: wait_of(&status),
         }
     }
@@ -128,8 +131,9 @@ fn wait_of(status: &MigrationRunStatus) -> Option<Wait> {
 }
 
 fn state_of(run: &MigrationRun) -> RunState {
+    let deleted = run.metadata.deletion_timestamp.is_some();
     let Some(status) = run.status.as_ref() else {
-        return if run.metadata.deletion_timestamp.is_some() { RunState::Deleted } else { RunState::Pending };
+        return if deleted { RunState::Deleted } else { RunState::Pending };
     };
     let open = status.attempts.last().is_some_and(|attempt| attempt.ended_at.is_none());
     let verdict = find(&status.conditions, Kind::Succeeded);
@@ -139,22 +143,26 @@ fn state_of(run: &MigrationRun) -> RunState {
             RunState::Succeeded(ended)
         }
         Some(condition) if condition.status == State::False.as_str() => match condition.reason.as_str() {
-            SUPERSEDED if run.metadata.deletion_timestamp.is_some() && run.metadata.finalizers.iter().flatten().any(|name| name == FINALIZER) => {
-                RunState::Deleted
-            }
+            // What says how an attempt left the server is worth more than that a person deleted it.
+            reason if deleted && !is_about_the_server(reason) => RunState::Deleted,
             SUPERSEDED => RunState::Superseded,
             reason => RunState::Failed(reason.to_owned(), condition.message.clone()),
         },
         Some(condition) if open && is_true(&status.conditions, Kind::Stalled) => RunState::Overdue(condition.message.clone()),
         _ if open && status.attempts.last().is_some_and(|attempt| attempt.copying_at.is_none()) => RunState::Queued,
         _ if open => RunState::Open,
-        _ if run.metadata.deletion_timestamp.is_some() => RunState::Deleted,
+        _ if deleted => RunState::Deleted,
         Some(condition) => match [ResidentReason::NoDestination, ResidentReason::PoolFull].into_iter().find(|reason| reason.as_str() == condition.reason) {
             Some(reason) => RunState::Unplaced(reason, condition.message.clone()),
             None => RunState::Pending,
         },
         None => RunState::Pending,
     }
+}
+
+/// Whether a run's last reason says something about its server that a person must look at.
+fn is_about_the_server(reason: &str) -> bool {
+    FailureReason::of(reason).is_some_and(|reason| reason != FailureReason::AttemptsExhausted)
 }
 
 /// What a server on the host needs.
@@ -246,7 +254,7 @@ pub(super) fn need(server: &Server, runs: &[RunFacts], listed_at: Timestamp, rul
             ResidentReason::RunDeleted,
             "its MigrationRun was deleted, so it is left alone until spec.retryToken changes; to stop a drain, set spec.suspend or spec.abort, or release the HostQuarantine".to_owned(),
         ),
-        RunState::Failed(reason, message) => failed(server, reason, message, again()),
+        RunState::Failed(reason, message) => failed(server, run, (reason, message), again()),
     }
 }
 
@@ -266,7 +274,8 @@ pub(super) fn is_to_be_moved(server: &Server, runs: &[RunFacts], listed_at: Time
     }
 }
 
-fn failed(server: &Server, reason: &str, message: &str, again: Need) -> Need {
+/// What follows from a run that was given up, for this reason and with this sentence.
+fn failed(server: &Server, run: &RunFacts, (reason, message): (&str, &str), again: Need) -> Need {
     let kind = match FailureReason::of(reason) {
         // Somebody repaired it: its state has changed, so it is tried again.
         Some(FailureReason::ErrorAfterAttempt | FailureReason::ErrorAfterAbort) if server.status != ServerStatus::Error => return again,
@@ -274,10 +283,19 @@ fn failed(server: &Server, reason: &str, message: &str, again: Need) -> Need {
         Some(FailureReason::ErrorAfterAbort) => ResidentReason::ErrorAfterAbort,
         Some(FailureReason::RecordBehindGuest) => ResidentReason::RecordBehindGuest,
         Some(FailureReason::LeftInError) => return again,
+        Some(FailureReason::AttemptsExhausted) if has_changed(server, run) && !matches!(again, Need::Resident(ResidentReason::KeepsReturning, _)) => {
+            return again;
+        }
         None if reason == ABORTED => return Need::Resident(ResidentReason::Aborted, format!("{message}; a new spec.retryToken tries it again")),
         Some(FailureReason::AttemptsExhausted) | None => ResidentReason::AttemptsExhausted,
     };
     Need::Resident(kind, message.to_owned())
+}
+
+/// Whether the server can be moved in another state than that in which its run asked for it: paused it is copied more easily, and shut off it moves cold.
+fn has_changed(server: &Server, run: &RunFacts) -> bool {
+    let movable = matches!(server.status, ServerStatus::Active | ServerStatus::Paused | ServerStatus::Shutoff);
+    movable && run.tried_as.as_deref().is_some_and(|status| status != server.status.as_str())
 }
 
 /// A server for which a run would have to be made: there must be a place for it, and it must be among what was approved.

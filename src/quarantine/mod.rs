@@ -30,6 +30,7 @@ mod conclude;
 mod cordon;
 mod deadline;
 mod decide;
+mod deleted;
 mod drain;
 mod exposure;
 mod facts;
@@ -47,6 +48,7 @@ use jiff::Timestamp;
 
 pub use cordon::Write;
 pub use decide::decide;
+pub use deleted::{DELETED_RUNS_KEPT, remembered, remembers_deletion};
 pub use drain::{RunFacts, RunState, Wait, run_name};
 pub use facts::{Action, CloudSight, Incident, Joined, Memory, NewRun, Next, Observation, Pace, PlanSight, Refusal, ServiceSight};
 pub use permission::{Permission, approved_hosts, permission, permission_for, releases, withdrawal};

@@ -100,9 +100,13 @@ impl Draft<'_> {
         accepted.is_some_and(|accepted| accepted.status == State::True.as_str() && accepted.reason == TRIGGER_TOO_OLD) && !self.seen.joined.is_new
     }
 
-    /// Whether the trigger is too old at this moment.
+    /// Whether the trigger is too old at this moment. Not where a gate refused the object when the trigger was young: the gates are asked again for `deadline`, and a restored object has no such memory.
     pub(super) fn judge_trigger(&self) -> bool {
         let decided = self.incident.alert_moments.iter().find(|entry| entry.event == TimelineEvent::Decided).map(|entry| entry.time.0);
-        !self.by_person() && !self.seen.joined.is_new && decided.is_none_or(|decided: Timestamp| later(decided, TRIGGER_MAX_AGE) < self.now)
+        let is_old = |moment: Timestamp| decided.is_none_or(|decided| later(decided, TRIGGER_MAX_AGE) < moment);
+        let refused = find(&self.next.status.conditions, Kind::Accepted).filter(|accepted| accepted.status == State::False.as_str());
+        let was_tried_in_time = refused.is_some_and(|refused| !is_old(refused.last_transition_time.0))
+            && later(self.incident.created, self.incident.spec.deadline.get()) >= self.now;
+        !self.by_person() && !self.seen.joined.is_new && is_old(self.now) && !was_tried_in_time
     }
 }

@@ -6,7 +6,6 @@ use jiff::SignedDuration;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use sidestep::api::quarantine::{Phase, ResidentReason};
-use sidestep::api::run::RunPhase;
 use sidestep::api::{HostQuarantine, MigrationRun, OpenStackCloud};
 use sidestep::simulator::VmState;
 
@@ -22,8 +21,7 @@ async fn a_run_that_a_person_deletes_is_not_made_again_and_the_others_go_on() {
     let waits = |run: &MigrationRun| run.status.as_ref().is_none_or(|status| status.attempts.is_empty());
     let deleted = world.until("a run waits", async || world.runs_of("hunch").await.into_iter().find(waits).ok_or_else(|| "none".to_owned())).await;
     world.delete::<MigrationRun>(deleted.metadata.name.as_ref().unwrap()).await;
-    let superseded = |run: &MigrationRun| run.status.as_ref().and_then(|status| status.phase) == Some(RunPhase::Superseded);
-    world.wait_for(deleted.metadata.name.as_ref().unwrap(), "is Superseded", superseded).await;
+    world.wait_until_gone::<MigrationRun>(deleted.metadata.name.as_ref().unwrap()).await;
     world.simulator().knobs("host-cmp-1", None);
     let status = world.wait_for_phase("hunch", Phase::Blocked).await.status.unwrap();
     let residents: Vec<_> = status.residents.iter().map(|resident| (resident.server.clone(), resident.reason)).collect();

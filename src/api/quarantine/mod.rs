@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 pub use ending::{Abort, Approval, DeletionPolicy, Release, ReleaseVerdict};
 pub use resident::{Resident, ResidentReason};
 pub use status::{
-    Approved, Contest, Deadline, DrainMeasured, Exposure, HostBefore, HostQuarantineStatus, Phase, PlanSummary, Progress, Retry, TimelineEntry, TimelineEvent,
+    Approved, Contest, Deadline, DeletedRun, DrainMeasured, Exposure, HostBefore, HostQuarantineStatus, Phase, PlanSummary, Progress, Retry, TimelineEntry,
+    TimelineEvent,
 };
 
 use super::run::Method;

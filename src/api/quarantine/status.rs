@@ -1,6 +1,6 @@
 //! What happened to a quarantined host: the record that people and programs read.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +91,10 @@ pub struct HostQuarantineStatus {
     /// The last retry that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// The runs that a person deleted before their server had left: it is left alone until `spec.retryToken` changes. The latest of each server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub deleted_runs: Vec<DeletedRun>,
     /// The dispute about the host's service. Absent while nobody has contested it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contest: Option<Contest>,
@@ -199,6 +203,24 @@ pub struct Retry {
     pub token: String,
     /// When it was seen; what was tried before counts no more.
     pub since: MicroTime,
+}
+
+/// A MigrationRun that a person deleted before its server had left. It stands here before the object goes, so that it is not made again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeletedRun {
+    /// The server's UUID.
+    #[schemars(length(max = 36))]
+    pub server: String,
+    /// Which of the server's runs in this incident it was: 1 for the first.
+    #[schemars(range(min = 1))]
+    pub ordinal: u32,
+    /// The digest of the plan that it belonged to; empty for none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 64))]
+    pub plan: String,
+    /// When it was made; the API server's clock.
+    pub created: Time,
 }
 
 /// A dispute about the host's service: somebody else changed it.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::draft::{Draft, NOT_BEGUN, host_of, later, micro};
 use super::{Choice, Observation, Run, Standing, Step, kind_of_move};
-use crate::api::condition::State;
+use crate::api::condition::{State, shorten};
 use crate::api::run::{ATTEMPTS_KEPT, Attempt, MigrationRunStatus, MoveKind, Outcome, RunPhase};
 use crate::inventory::{Server, ServerStatus};
 use crate::migration::{ServerSight, pause_before, used_up};
@@ -60,7 +60,7 @@ impl Draft<'_> {
             self.phase(RunPhase::Waiting, &format!("attempt {number} begins after a pause"));
             return self.wake_at(due);
         }
-        self.ask(number, kind, seen);
+        self.ask(number, kind, server, seen);
     }
 
     /// A person has ended the run: it is over once Nova had the time to call the server ERROR.
@@ -100,7 +100,7 @@ impl Draft<'_> {
         Some(later(last.ended_at.as_ref()?.0, pause))
     }
 
-    fn ask(&mut self, number: u32, kind: MoveKind, seen: &Observation) {
+    fn ask(&mut self, number: u32, kind: MoveKind, server: &Server, seen: &Observation) {
         let highest = seen.rows.iter().filter(|row| row.server == self.run.server).filter_map(|row| i64::try_from(row.id).ok()).max();
         let destination = match &seen.choice {
             Choice::Host(host) => Some(host.0.clone()),
@@ -111,6 +111,7 @@ impl Draft<'_> {
         self.status.attempts.push(Attempt {
             number,
             kind,
+            server_status: Some(shorten(server.status.as_str().to_owned(), 64)),
             intent_at: micro(self.now),
             highest_migration_id_before: highest,
             request_id: None,

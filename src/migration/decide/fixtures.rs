@@ -31,6 +31,7 @@ pub(crate) fn attempt(number: u32) -> Attempt {
     Attempt {
         number,
         kind: MoveKind::Live,
+        server_status: Some("ACTIVE".to_owned()),
         intent_at: micro(0),
         highest_migration_id_before: None,
         request_id: None,

@@ -10,7 +10,7 @@ use super::observe::{Seen, owner};
 use super::report;
 use crate::api::condition::{Kind, is_true, shorten};
 use crate::api::run::{MigrationRunStatus, MoveKind, Outcome};
-use crate::api::{FINALIZER, MigrationRun};
+use crate::api::{FINALIZER, HostQuarantine, MigrationRun};
 use crate::gate;
 use crate::inventory::{HostName, ServerId};
 use crate::kubernetes::{finalizer, status};
@@ -20,7 +20,7 @@ use crate::operator::cloud;
 use crate::operator::context::Context;
 use crate::operator::failure::{Failure, chain};
 use crate::operator::places::is_by_hand;
-use crate::quarantine::{Permission, permission};
+use crate::quarantine::{Permission, permission, remembers_deletion};
 
 /// When to look after a request.
 const SOON: Duration = Duration::from_secs(1);
@@ -169,15 +169,15 @@ fn is_no_answer_to_the_request(fault: &Fault) -> bool {
     fault.status().is_none() || matches!(fault.kind(), FaultKind::Unauthorized | FaultKind::OverLimit | FaultKind::Server)
 }
 
-/// A run that has ended and is being deleted is let go, unless it is the record that a person deleted it in mid-drain: then it stays until the quarantine is over, so that it is not made again.
+/// A run that has ended and is being deleted is let go; one whose server has not left while its drain goes on, once the quarantine remembers that it was deleted, so that it is not made again.
 pub(super) async fn let_go(context: &Context, run: &MigrationRun) -> Result<Action, Failure> {
     context.give_back(&run.name_any());
     if run.metadata.deletion_timestamp.is_none() || !run.finalizers().iter().any(|name| name == FINALIZER) {
         return Ok(Action::await_change());
     }
-    let drain_goes_on = owner(context, run).is_some_and(|quarantine| !matches!(permission(&quarantine), Permission::Over(_)));
     let left = is_true(&run.status.clone().unwrap_or_default().conditions, Kind::Succeeded);
-    if drain_goes_on && !left {
+    let awaited = |quarantine: &HostQuarantine| !matches!(permission(quarantine), Permission::Over(_)) && !remembers_deletion(quarantine, run);
+    if !left && owner(context, run).is_some_and(|quarantine| awaited(&quarantine)) {
         return Ok(Action::requeue(Duration::from_secs(30)));
     }
     let name = run.name_any();

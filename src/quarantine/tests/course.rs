@@ -153,8 +153,32 @@ fn a_server_that_somebody_repaired_is_tried_again() {
     world.run(1, RunState::Failed("ErrorAfterAttempt".into(), "left in ERROR".into()));
     world.step();
     assert_eq!(world.status.residents[0].reason, ResidentReason::ErrorAfterAttempt);
+    assert_eq!(world.reason(Kind::GuestLocationDisputed), "ErrorAfterMove", "its guest may run on, untouched");
     world.servers = vec![server(1, "ACTIVE")];
     assert_eq!(named(&world.step()), vec![(1, 2)]);
+    assert_eq!(world.reason(Kind::GuestLocationDisputed), "NotDisputed");
+}
+
+#[test]
+fn a_server_whose_attempts_are_used_up_is_tried_again_in_another_state_and_not_for_ever() {
+    let failed = |ordinal: u32, status: &str| RunFacts {
+        tried_as: Some(status.into()),
+        ..facts(1, ordinal, RunState::Failed("AttemptsExhausted".into(), "3 attempts".into()))
+    };
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    world.runs = vec![failed(1, "ACTIVE")];
+    let stays = |world: &mut World, status: &str| {
+        world.servers = vec![server(1, status)];
+        assert!(made(&world.step()).is_empty(), "{status}");
+        assert_eq!(world.status.residents[0].reason, ResidentReason::AttemptsExhausted, "{status}");
+    };
+    stays(&mut world, "ACTIVE");
+    stays(&mut world, "SUSPENDED");
+    world.servers = vec![server(1, "SHUTOFF")];
+    assert_eq!(named(&world.step()), vec![(1, 2)], "cold");
+    world.runs = vec![failed(1, "ACTIVE"), failed(2, "SHUTOFF"), failed(3, "ACTIVE")];
+    stays(&mut world, "PAUSED");
 }
 
 #[test]
@@ -326,6 +350,15 @@ fn observe_writes_nothing_and_shows_what_would_move() {
     assert_eq!(world.status.progress.unwrap().waiting, 1);
     assert_eq!(world.status.resident_count, Some(1));
     assert_eq!(world.status.host, None);
+    // What is shown follows what is there.
+    let first = world.plan_digest();
+    world.servers = vec![server(1, "ACTIVE"), server(3, "ACTIVE")];
+    world.step();
+    assert_ne!(world.plan_digest(), first);
+    assert_eq!(world.status.plan.as_ref().unwrap().servers, 2);
+    world.servers.clear();
+    world.step();
+    assert_eq!(world.status.plan.as_ref().unwrap().servers, 0);
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::quarantine::decide::decide;
 use crate::quarantine::report::moment_of;
 use crate::quarantine::{
     Action, CloudSight, DEADLINE_EXCEEDED, Incident, Joined, Memory, NewRun, Observation, Permission, PlanSight, RUNS_PER_SERVER, Refusal, RunFacts, RunState,
-    Write, passengers, permission, run_name,
+    Write, passengers, permission, remembered, run_name,
 };
 
 const UID: &str = "5f3a9c01-0000-4000-8000-000000000001";
@@ -51,7 +51,18 @@ fn server(n: u128, status: &str) -> Server {
 }
 
 fn facts(n: u128, ordinal: u32, state: RunState) -> RunFacts {
-    RunFacts { server: id(n), ordinal, state, transferred_bytes: None, first_intent: None, plan: String::new(), created: at(100), rows: vec![], wait: None }
+    RunFacts {
+        server: id(n),
+        ordinal,
+        state,
+        transferred_bytes: None,
+        first_intent: None,
+        plan: String::new(),
+        created: at(100),
+        rows: vec![],
+        tried_as: None,
+        wait: None,
+    }
 }
 
 /// A world in which one incident is played: the host as Nova shows it, the runs, and the object's own status.
@@ -137,13 +148,16 @@ impl World {
             alert_moments: &moments,
             tick: Duration::from_secs(1),
         };
-        let plan = self.plan(&view);
+        // As the operator puts them together: the objects, and what is remembered of those that are gone.
+        let mut runs = self.runs.clone();
+        runs.extend(remembered(&self.status, &runs));
+        let plan = self.plan(&view, &runs);
         let seen = Observation {
             cloud: self.cloud.clone(),
             gates: self.gates.clone(),
             earlier_reason: None,
             view: Some(&view),
-            runs: &self.runs,
+            runs: &runs,
             joined: self.joined,
             has_pool: self.has_pool,
             plan: Some(&plan),
@@ -163,8 +177,8 @@ impl World {
     }
 
     /// The plan as the operator would make it: everything goes to the first host; without hosts nothing goes anywhere.
-    fn plan(&self, view: &HostView) -> PlanSight {
-        let servers = passengers(&self.spec, &self.status, view, &self.runs);
+    fn plan(&self, view: &HostView, runs: &[RunFacts]) -> PlanSight {
+        let servers = passengers(&self.spec, &self.status, view, runs);
         let mut plan = PlanSight { hosts: self.hosts.iter().map(|host| (*host).into()).collect(), ..PlanSight::default() };
         for (order, server) in (1..).zip(servers) {
             match plan.hosts.first() {

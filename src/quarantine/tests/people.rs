@@ -1,9 +1,10 @@
 //! What people do to an incident: suspend, abort, release, retry, delete.
 
 use super::*;
+use crate::api::MigrationRun;
 use crate::api::quarantine::{Abort, DeletionPolicy, ReleaseVerdict};
 use crate::api::units::Scope;
-use crate::quarantine::{permission_for, withdrawal};
+use crate::quarantine::{DELETED_RUNS_KEPT, permission_for, remembers_deletion, withdrawal};
 
 #[test]
 fn suspended_nothing_new_starts_and_the_cordon_stays() {
@@ -221,4 +222,83 @@ fn maintenance_exposes_nobody() {
     world.spec.scope = Scope::Maintenance;
     world.steps(3);
     assert!(world.status.measured.as_ref().is_none_or(|measured| measured.exposure.is_none()));
+}
+
+/// The run of a server as the API server holds it while it waits for its finalizer.
+fn terminating(n: u128, ordinal: u32, reason: &str) -> MigrationRun {
+    let run = serde_json::json!({
+        "apiVersion": "sidestep.dev/v1alpha1", "kind": "MigrationRun",
+        "metadata": {"name": run_name(id(n), UID, ordinal), "deletionTimestamp": "2026-11-25T10:00:00Z", "finalizers": ["sidestep.dev/finalizer"]},
+        "spec": {"cloud": "c", "server": id(n).to_string(), "sourceHost": "cmp-1", "quarantine": "q"},
+        "status": {"conditions": [{"type": "Succeeded", "status": "False", "reason": reason, "message": "", "lastTransitionTime": "2026-11-25T10:00:00Z"}]},
+    });
+    serde_json::from_value(run).unwrap()
+}
+
+#[test]
+fn a_deleted_run_goes_once_it_is_remembered_and_is_made_again_only_by_a_retry() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    let object = |world: &World| {
+        let mut object = world.object();
+        object.metadata.uid = Some(UID.into());
+        object
+    };
+    assert!(!remembers_deletion(&object(&world), &terminating(1, 1, "Superseded")));
+    world.run(1, RunState::Deleted);
+    world.step();
+    assert!(remembers_deletion(&object(&world), &terminating(1, 1, "Superseded")));
+    assert!(!remembers_deletion(&object(&world), &terminating(1, 2, "Superseded")), "a later run was not deleted");
+    // The object goes.
+    world.runs.clear();
+    assert!(made(&world.steps(3)).is_empty());
+    world.assert_phase(Phase::Blocked);
+    assert_eq!((world.status.residents[0].reason, world.status.progress.unwrap().total), (ResidentReason::RunDeleted, 1));
+    world.spec.retry_token = "again".into();
+    assert_eq!(named(&world.step()), vec![(1, 2)], "under a name of its own");
+}
+
+#[test]
+fn so_many_deleted_runs_are_remembered_and_the_objects_of_others_stay() {
+    let servers: Vec<_> = (1..=u128::try_from(DELETED_RUNS_KEPT).unwrap() + 1).map(|n| server(n, "ACTIVE")).collect();
+    let mut world = World::new().with_servers(servers.clone());
+    world.steps(2);
+    for n in 1..=servers.len() {
+        world.run(u128::try_from(n).unwrap(), RunState::Deleted);
+    }
+    world.step();
+    assert_eq!(world.status.deleted_runs.len(), DELETED_RUNS_KEPT);
+    assert!(!remembers_deletion(&world.object(), &terminating(u128::try_from(servers.len()).unwrap(), 1, "Superseded")));
+}
+
+#[test]
+fn a_deleted_run_that_left_its_server_in_error_still_says_so() {
+    let facts = |reason: &str| RunFacts::of(&terminating(1, 1, reason), UID).unwrap().state;
+    assert_eq!((facts("Superseded"), facts("AttemptsExhausted"), facts("Aborted")), (RunState::Deleted, RunState::Deleted, RunState::Deleted));
+    assert!(matches!(facts("ErrorAfterAttempt"), RunState::Failed(..)));
+}
+
+#[test]
+fn what_was_refused_in_time_is_not_too_old_when_its_gate_opens_within_the_deadline() {
+    let by_policy = || {
+        let mut world = World::new();
+        world.spec.trigger =
+            Some(crate::api::quarantine::Trigger { policy: "p".into(), policy_generation: 1, alerts: vec!["a".into()], rules: Vec::new(), over_budget: false });
+        world.decided = Some(100);
+        world.gates = Err(Refusal { reason: "OverBudget".into(), message: "full".into(), is_final: false });
+        world
+    };
+    let mut waited = by_policy();
+    waited.step();
+    waited.now += 1200;
+    waited.gates = Ok(());
+    assert_eq!(writes(&waited.step()).len(), 1);
+    assert_eq!(waited.reason(Kind::Accepted), "GatesPassed");
+    // A restored object was first refused when its trigger was old.
+    let mut restored = by_policy();
+    restored.now = 1000;
+    restored.step();
+    restored.gates = Ok(());
+    assert!(writes(&restored.step()).is_empty());
+    assert_eq!(restored.reason(Kind::Accepted), crate::quarantine::TRIGGER_TOO_OLD);
 }

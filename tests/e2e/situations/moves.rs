@@ -137,6 +137,7 @@ async fn deleting_one_run_of_a_drain() {
     let (running_server, planned_server): (Uuid, Uuid) = (running.spec.server.parse().unwrap(), planned.spec.server.parse().unwrap());
     world.delete::<MigrationRun>(running.metadata.name.as_deref().unwrap()).await;
     world.delete::<MigrationRun>(planned.metadata.name.as_deref().unwrap()).await;
+    world.wait_until_gone::<MigrationRun>(planned.metadata.name.as_deref().unwrap()).await;
     world.simulator().knobs("host-cmp-1", None);
     let expected = BTreeMap::from([(planned_server.to_string(), ResidentReason::RunDeleted)]);
     let is_over = |quarantine: &HostQuarantine| phase(quarantine) == Some(Phase::Blocked) && residents(quarantine) == expected;
