@@ -123,6 +123,9 @@ pub struct HostAlertSpec {
     /// The stamp that the sensor wrote into the last event. Absent when it is impossible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sensor_time: Option<MicroTime>,
+    /// When the sentinel read the last event, where `lastSeen` does not say so: one of a backlog, dated by the sensor's stamp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_at: Option<MicroTime>,
     /// All events of this series so far.
     #[schemars(range(min = 1))]
     pub count: i64,
@@ -232,7 +235,8 @@ pub struct HostAlertStatus {
     /// The seq that the decision is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_seq: Option<i64>,
-    /// When the operator first saw this series, on its own clock.
+    /// When the operator first saw this series, on its own clock. It begins anew after a quarantine of the host, and where no policy's evidence and threshold held before and the series is older than 10 min:
+    /// earlier events are no part of the next incident.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_received: Option<MicroTime>,
     /// When the operator saw the events that the decision is about, on its own clock.
@@ -249,6 +253,10 @@ pub struct HostAlertStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub quarantine: Option<String>,
+    /// The UID of the HostQuarantine that was joined: another one of its name is another incident.
+    #[serde(rename = "quarantineUID", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    pub quarantine_uid: Option<String>,
     /// What the policy that decided suspects (`response.scope`). An alert that joins a HostQuarantine raises its effective scope to this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<Scope>,

@@ -227,7 +227,7 @@ mod tests {
 
     fn mark(service: &mut ComputeService, uid: &str) {
         service.status = ServiceStatus::Disabled;
-        service.disabled_reason = Some(Mark { uid: uid.to_owned(), disabled_before: false, reason: String::new() }.text());
+        service.disabled_reason = Some(Mark { uid: uid.to_owned(), disabled_before: false, reason: String::new(), earlier: None }.text());
     }
 
     fn accepted(name: &str, host: &str) -> Claim {

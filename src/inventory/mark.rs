@@ -5,6 +5,8 @@
 //!          UID of the HostQuarantine            state before    why, for people
 //! ```
 //!
+//! Where the host was out of service with a reason, that reason follows at the end: `... before=disabled: suricata 1:2024897 from 10.0.4.7 [was: disk swap]`.
+//!
 //! `before` is the state that release restores. A later quarantine of a host that carries a mark already did not find the host as people left it; [`found`] therefore
 //! takes `before` from the mark.
 //!
@@ -15,6 +17,10 @@ use super::{ComputeService, ServiceStatus};
 
 /// What every mark begins with. It is never `AUTO:`, which is how nova-compute marks a host that it disabled by itself and may enable by itself.
 const PREFIX: &str = "sidestep/";
+
+/// What stands around an earlier reason at the end of a mark.
+const WAS: &str = " [was: ";
+const END: char = ']';
 
 /// The longest `disabled_reason` that Nova takes, in characters.
 pub const REASON_MAX_CHARS: usize = 255;
@@ -28,6 +34,8 @@ pub struct Mark {
     pub disabled_before: bool,
     /// Why. What Nova holds may be the beginning only.
     pub reason: String,
+    /// The reason with which somebody else kept it out of service before. What Nova holds may be the beginning only.
+    pub earlier: Option<String>,
 }
 
 impl Mark {
@@ -35,8 +43,14 @@ impl Mark {
     #[must_use]
     pub fn text(&self) -> String {
         let before = if self.disabled_before { "disabled" } else { "enabled" };
-        let text = format!("{PREFIX}{} before={before}: {}", self.uid, self.reason);
-        let plain: String = text.chars().map(storable).take(REASON_MAX_CHARS).collect();
+        let head = format!("{PREFIX}{} before={before}:", self.uid);
+        let room = REASON_MAX_CHARS.saturating_sub(head.chars().count());
+        let earlier = self.earlier.as_ref().filter(|_| self.disabled_before);
+        let tail = earlier.map(|earlier| format!("{WAS}{}{END}", beginning(earlier, room.saturating_sub(WAS.len() + END.len_utf8())))).unwrap_or_default();
+        // What a sensor wrote must not be taken for somebody's earlier reason.
+        let reason = format!(" {}", self.reason.replace(WAS, " (was: "));
+        let reason = beginning(&reason, room.saturating_sub(tail.chars().count()));
+        let plain: String = format!("{head}{}{tail}", reason.trim_end()).chars().map(storable).collect();
         plain.trim_end().to_owned()
     }
 
@@ -51,7 +65,9 @@ impl Mark {
             _ => return None,
         };
         let plausible = !uid.is_empty() && uid.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        plausible.then(|| Self { uid: uid.to_owned(), disabled_before, reason: reason.trim().to_owned() })
+        let was = reason.strip_suffix(END).filter(|_| disabled_before).and_then(|reason| reason.split_once(WAS));
+        let (reason, earlier) = was.map_or((reason, None), |(reason, earlier)| (reason, Some(earlier.to_owned())));
+        plausible.then(|| Self { uid: uid.to_owned(), disabled_before, reason: reason.trim().to_owned(), earlier })
     }
 
     /// The mark on a service. `None` when the host is in service, whatever its reason says, or when somebody else disabled it.
@@ -62,6 +78,11 @@ impl Mark {
             ServiceStatus::Enabled => None,
         }
     }
+}
+
+/// The first so many characters.
+fn beginning(text: &str, chars: usize) -> String {
+    text.chars().take(chars).collect()
 }
 
 /// A character as Nova can store it.
@@ -83,14 +104,14 @@ pub struct Before {
 }
 
 /// How people left this host. Where it carries the mark of an earlier quarantine, the mark says so; `earlier_reason` is then what that earlier object wrote down in its status as the reason
-/// before it (`None` where that object is gone).
+/// before it, in full (`None` where that object is gone).
 #[must_use]
 pub fn found(service: &ComputeService, earlier_reason: Option<&str>) -> Before {
     let (disabled, reason) = match Mark::on(service) {
-        Some(mark) => (mark.disabled_before, earlier_reason),
-        None => (service.status == ServiceStatus::Disabled, service.disabled_reason.as_deref()),
+        Some(mark) => (mark.disabled_before, earlier_reason.map(str::to_owned).or(mark.earlier)),
+        None => (service.status == ServiceStatus::Disabled, service.disabled_reason.clone()),
     };
-    Before { disabled, reason: reason.filter(|text| disabled && !text.is_empty()).map(str::to_owned) }
+    Before { disabled, reason: reason.filter(|text| disabled && !text.is_empty()) }
 }
 
 #[cfg(test)]
@@ -103,7 +124,7 @@ mod tests {
     const UID: &str = "0b6f8a4e-5c1d-4c0e-9a3f-6c1f1d2e3a4b";
 
     fn mark(reason: &str) -> Mark {
-        Mark { uid: UID.to_owned(), disabled_before: false, reason: reason.to_owned() }
+        Mark { uid: UID.to_owned(), disabled_before: false, reason: reason.to_owned(), earlier: None }
     }
 
     fn service(status: ServiceStatus, reason: Option<&str>) -> ComputeService {
@@ -128,6 +149,25 @@ mod tests {
     fn the_state_before_is_read_back() {
         let mark = Mark { disabled_before: true, ..mark("x") };
         assert_eq!(Mark::parse(&mark.text()), Some(mark));
+    }
+
+    #[test]
+    fn an_earlier_reason_is_read_back_from_the_mark_alone() {
+        for earlier in ["disk swap", "x [was: y]", "]", "AUTO: Connection to libvirt lost: 1", "trailing "] {
+            let mark = Mark { disabled_before: true, earlier: Some(earlier.to_owned()), ..mark("suricata 1:5") };
+            assert_eq!(mark.text(), format!("sidestep/{UID} before=disabled: suricata 1:5 [was: {earlier}]"));
+            assert_eq!(Mark::parse(&mark.text()), Some(mark.clone()));
+            assert_eq!(found(&service(ServiceStatus::Disabled, Some(&mark.text())), None).reason.as_deref(), Some(earlier));
+        }
+        let long = Mark { disabled_before: true, earlier: Some("e".repeat(255)), ..mark(&"r".repeat(255)) };
+        assert_eq!(long.text().chars().count(), REASON_MAX_CHARS);
+        assert!(Mark::parse(&long.text()).unwrap().earlier.unwrap().chars().all(|c| c == 'e'));
+    }
+
+    #[test]
+    fn what_a_sensor_wrote_is_nobodys_earlier_reason() {
+        let forged = Mark { disabled_before: true, ..mark("x [was: AUTO: y]") };
+        assert_eq!(Mark::parse(&forged.text()).unwrap().earlier, None);
     }
 
     #[test]
@@ -193,12 +233,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_mark_fits_into_nova_and_is_recognised(reason in any::<String>(), disabled_before in any::<bool>()) {
-            let text = Mark { uid: UID.to_owned(), disabled_before, reason }.text();
+        fn every_mark_fits_into_nova_and_is_recognised(reason in any::<String>(), disabled_before in any::<bool>(), earlier in any::<Option<String>>()) {
+            let text = Mark { uid: UID.to_owned(), disabled_before, reason, earlier: earlier.clone() }.text();
             prop_assert!((1..=REASON_MAX_CHARS).contains(&text.chars().count()));
             prop_assert!(!text.starts_with("AUTO:") && !text.chars().any(char::is_control));
             let back = Mark::parse(&text).unwrap();
             prop_assert_eq!((back.uid.as_str(), back.disabled_before), (UID, disabled_before));
+            prop_assert_eq!(back.earlier.is_some(), disabled_before && earlier.is_some());
         }
 
         #[test]

@@ -17,6 +17,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::Api;
@@ -55,6 +56,7 @@ pub struct Candidate {
     clock: Clock,
     window: Window,
     seen: Option<Sighting>,
+    left: Option<Timestamp>,
 }
 
 /// The Lease as somebody else left it, and since when it has stood so.
@@ -85,7 +87,7 @@ impl Candidate {
     /// For the Lease `name`, in the name of `identity`, which is this process alone. The window opens with the Lease and shuts with it.
     #[must_use]
     pub fn new(api: Api<Lease>, name: &str, identity: &str, terms: Terms, clock: Clock, window: Window) -> Self {
-        Self { api, name: name.to_owned(), identity: identity.to_owned(), terms, clock, window, seen: None }
+        Self { api, name: name.to_owned(), identity: identity.to_owned(), terms, clock, window, seen: None, left: None }
     }
 
     /// Waits until the Lease is held, and returns it. `follows` is told of each holder seen meanwhile.
@@ -105,10 +107,17 @@ impl Candidate {
         }
     }
 
+    /// When whoever held the Lease before last renewed it or gave it back, by their clock; nothing where nobody had, and before it is held.
+    #[must_use]
+    pub fn left(&self) -> Option<Timestamp> {
+        self.left
+    }
+
     async fn try_to_acquire(&mut self, follows: &mut impl FnMut(&str)) -> kube::Result<Option<Lease>> {
         let found = self.ask(self.api.get_opt(&self.name)).await?;
         let begun = self.clock.moment();
         let params = PostParams::default();
+        let left = found.as_ref().and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref()).map(|time| time.0);
         let written = match found {
             None => self.ask(self.api.create(&params, &self.held(Lease::default()))).await,
             Some(lease) => match self.judge(&lease, begun) {
@@ -122,6 +131,7 @@ impl Candidate {
         match written {
             Ok(lease) => {
                 self.seen = None;
+                self.left = left;
                 self.window.open(begun, self.terms.duration);
                 Ok(Some(lease))
             }

@@ -10,9 +10,10 @@
 //! One who follows is warm: its watches run and it looks at the clouds, but it reconciles nothing. Writes are held back below all of that too: the client of Kubernetes and those of the clouds
 //! send none unless the Lease has time left ([`crate::clock::Window`]).
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
@@ -55,17 +56,24 @@ pub(super) struct Leadership {
     /// Open as long as this operator may write.
     pub(super) window: Window,
     standing: Arc<watch::Sender<Standing>>,
+    /// From when until when nobody acted, before this operator first did.
+    absence: Arc<OnceLock<(Timestamp, Timestamp)>>,
 }
 
 impl Leadership {
     /// Of one that follows; `window` opens with the Lease.
     pub(super) fn new(window: Window) -> Self {
-        Self { window, standing: Arc::new(watch::Sender::new(Standing::Follows)) }
+        Self { window, standing: Arc::new(watch::Sender::new(Standing::Follows)), absence: Arc::default() }
     }
 
     /// Whether it acts.
     pub(super) fn leads(&self) -> bool {
         matches!(*self.standing.borrow(), Standing::Leads(_))
+    }
+
+    /// From when until when nobody acted, before this operator first did; nothing where none did before.
+    pub(super) fn absence(&self) -> Option<(Timestamp, Timestamp)> {
+        self.absence.get().copied()
     }
 
     /// What it writes into each cloud's status once it holds the Lease.
@@ -112,12 +120,12 @@ pub(super) async fn run(election: &Election<'_>, context: &Arc<Context>, done: &
         }) => lease,
         () = done.cancelled() => return None,
     };
-    let mark = mark_of(&lease, election.namespace);
+    let (mark, left) = (mark_of(&lease, election.namespace), candidate.left());
     tracing::info!(lease = LEASE, namespace = election.namespace, identity = election.identity, "This operator holds the Lease.");
     context.leadership.set(Standing::Claims(mark.clone()));
     let lost = tokio::select! {
         why = candidate.keep(&mut lease, || pulse.beat()) => Some(why),
-        never = claim(election, context, &mark) => match never {},
+        never = claim(election, context, &mark, left) => match never {},
         () = done.cancelled() => None,
     };
     context.metrics.leader.set::<Value>([], 0);
@@ -140,14 +148,18 @@ fn mark_of(lease: &Lease, namespace: &str) -> OperatorRef {
     }
 }
 
-/// Keeps every cloud's status naming this Lease. Leads while all do.
-async fn claim(election: &Election<'_>, context: &Arc<Context>, mark: &OperatorRef) -> std::convert::Infallible {
+/// Keeps every cloud's status naming this Lease. Leads while all do. `left` is when another one, or this one in an earlier life, was last there.
+async fn claim(election: &Election<'_>, context: &Arc<Context>, mark: &OperatorRef, left: Option<Timestamp>) -> std::convert::Infallible {
     context.watches_ready().await;
     let (mut before, mut led) = (String::new(), false);
     loop {
         let obstacles = obstacles(election, context, mark).await;
         let leads = obstacles.is_empty();
         context.metrics.leader.set::<Value>([], i64::from(leads));
+        if let Some(left) = left.filter(|_| leads) {
+            // The first time counts.
+            let _ = context.leadership.absence.set((left, context.clock.now()));
+        }
         context.leadership.set(if leads { Standing::Leads(mark.clone()) } else { Standing::Claims(mark.clone()) });
         if leads && !led {
             context.wake_clouds();

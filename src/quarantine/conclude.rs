@@ -22,8 +22,7 @@ const ALLOCATION_PATIENCE: Duration = Duration::from_secs(10);
 impl Draft<'_> {
     /// Derives the work from what is on the host now.
     pub(super) fn drain(&mut self) {
-        let verified = self.moment_of(TimelineEvent::CordonVerified);
-        let Some(view) = self.seen.view.filter(|view| verified.is_some_and(|verified| view.begun_at >= verified)) else {
+        let Some(view) = self.list() else {
             self.phase(Phase::Planning, "Planning", "listing the servers on the host");
             self.next.pace = Pace::Now;
             return;
@@ -96,6 +95,7 @@ impl Draft<'_> {
                     destination: place.and_then(|(destination, _)| destination.clone()),
                     order: place.map_or(0, |(_, order)| *order),
                     plan: self.plan_of(*server),
+                    retry: self.next.status.retry.as_ref().map(|retry| retry.since.0),
                 }
             })
             .collect();
@@ -114,7 +114,7 @@ impl Draft<'_> {
         }
         self.set(Kind::Blocked, State::False, "NotBlocked", "");
         let more = match &self.seen.gates {
-            Err(refusal) if self.seen.joined.drain => format!("; a later decision asks for a drain, and a gate is shut: {}", refusal.message),
+            Err(refusal) if self.is_asked_to_drain() => format!("; a later decision asks for a drain, and a gate is shut: {}", refusal.message),
             _ => String::new(),
         };
         self.phase(Phase::Cordoned, "Cordoned", &format!("the host is out of service; its {left} servers stay{more}"));
@@ -169,7 +169,12 @@ impl Draft<'_> {
     fn suspended(&mut self, running: u32) {
         self.set(Kind::Blocked, State::False, "NotBlocked", "");
         let what = if self.incident.spec.suspend { "spec.suspend" } else { "spec.abort" };
-        let message = format!("{what} holds the drain: nothing new starts, {running} moves are followed to their end, the host stays out of service");
+        let host = if is_true(&self.next.status.conditions, Kind::Contested) {
+            "the host is not out of service (see condition Contested) and is not disabled again meanwhile"
+        } else {
+            "the host stays out of service"
+        };
+        let message = format!("{what} holds the drain: nothing new starts, {running} moves are followed to their end, {host}");
         self.phase(Phase::Suspended, "Suspended", &message);
         self.next.pace = if running > 0 { Pace::Active } else { Pace::Idle };
     }
@@ -259,6 +264,9 @@ impl Draft<'_> {
     pub(super) fn not_empty(&mut self, reason: &str) {
         self.next.memory.first_empty = None;
         self.next.status.timeline.retain(|entry| entry.event != TimelineEvent::Empty);
+        if let Some(measured) = self.next.status.measured.as_mut() {
+            measured.duration_seconds = None;
+        }
         self.set(Kind::Drained, State::False, reason, "");
         if reason != "AllocationsLeft" {
             self.next.memory.allocations_since = None;

@@ -55,12 +55,25 @@ fn status_word(service: &ComputeService) -> &'static str {
 
 /// The text that Nova's disabled reason must have.
 pub(super) fn reason_text(uid: &str, before: &HostBefore, reason: &str) -> String {
-    mark::Mark { uid: uid.to_owned(), disabled_before: before.disabled_before, reason: reason.to_owned() }.text()
+    let earlier = before.disabled_reason_before.clone();
+    mark::Mark { uid: uid.to_owned(), disabled_before: before.disabled_before, reason: reason.to_owned(), earlier }.text()
 }
 
 /// Whether the service is disabled by this object.
 pub(super) fn is_ours(service: &ComputeService, uid: &str) -> bool {
     mark::Mark::on(service).is_some_and(|mark| mark.uid == uid)
+}
+
+/// Whether a person keeps the host out of service, with a reason of their own or without one. nova-compute's own reason is no person's: it lifts that by itself.
+fn is_kept_by_a_person(service: &ComputeService) -> bool {
+    let by_nova = service.disabled_reason.as_deref().is_some_and(|text| text.starts_with(NOVAS_OWN));
+    service.status == ServiceStatus::Disabled && mark::Mark::on(service).is_none() && !by_nova
+}
+
+/// Whether the service is disabled as Sidestep found it.
+fn stands_as_before(service: &ComputeService, before: &HostBefore) -> bool {
+    let reason = service.disabled_reason.as_deref().filter(|text| !text.is_empty());
+    before.disabled_before && reason == before.disabled_reason_before.as_deref()
 }
 
 /// What release has to write, and the sentence that says what came of it.
@@ -145,9 +158,11 @@ impl Draft<'_> {
             }
             return true;
         }
-        if ours && self.moment_of(TimelineEvent::CordonRequested).is_some_and(|requested| begun_at >= Some(requested)) {
+        // Somebody may have been faster, or have done what Nova refuses to Sidestep.
+        let is_out = ours || (is_kept_by_a_person(service) && !stands_as_before(service, &before));
+        if is_out && self.moment_of(TimelineEvent::CordonRequested).is_some_and(|requested| begun_at >= Some(requested)) {
             self.moment(TimelineEvent::CordonVerified);
-            self.judge_cordon(service, true, &before);
+            self.judge_cordon(service, ours, &before);
             return true;
         }
         self.moment(TimelineEvent::CordonRequested);
@@ -174,14 +189,21 @@ impl Draft<'_> {
             row.state = Some(state_word(service).to_owned());
             row.status = Some(status_word(service).to_owned());
         }
-        if ours {
+        if ours || is_kept_by_a_person(service) {
             if let Some(row) = self.next.status.host.as_mut() {
                 row.service_id.clone_from(&service.id.0);
             }
             if let Some(contest) = self.next.status.contest.as_mut() {
                 contest.since = None;
             }
-            self.set(Kind::Cordoned, State::True, "Disabled", &format!("Nova shows {host} disabled by this object"));
+            if ours {
+                self.set(Kind::Cordoned, State::True, "Disabled", &format!("Nova shows {host} disabled by this object"));
+            } else {
+                // Their word goes before ours: nothing is written over it, and release leaves it.
+                let reason = service.disabled_reason.as_deref().filter(|text| !text.is_empty()).unwrap_or("none");
+                let message = format!("somebody else has disabled {host} meanwhile (reason: {reason}): it is out of service, and stays so after release");
+                self.set(Kind::Cordoned, State::True, "DisabledByOthers", &message);
+            }
             self.set(Kind::Contested, State::False, "NotContested", "");
             return;
         }
@@ -205,16 +227,20 @@ impl Draft<'_> {
         let held = self.is_held();
         let contest = self.next.status.contest.get_or_insert_default();
         contest.since.get_or_insert(MicroTime(self.now));
-        if !held && disable_now(contest, self.now) {
+        let again = !held && disable_now(contest, self.now);
+        let tries = usize::try_from(contest.disabled_again).unwrap_or(usize::MAX);
+        if again {
             self.disable(service, before);
+            return (reason, "Servers keep moving off it, and Sidestep disables it again now".to_owned());
         }
-        let tries = self.next.status.contest.as_ref().map_or(0, |contest| usize::try_from(contest.disabled_again).unwrap_or(usize::MAX));
         let left = CONTEST_PAUSES.len().saturating_sub(tries);
+        let moves = if held { "Nothing new starts" } else { "Servers keep moving off it" };
         if left == 0 {
             let reason = if reason == "Contested" { "ContestedRepeatedly" } else { reason };
-            return (reason, "Servers keep moving off it, and Sidestep does not disable it again".to_owned());
+            return (reason, format!("{moves}, and Sidestep does not disable it again"));
         }
-        (reason, format!("Servers keep moving off it, and Sidestep disables it again, at most {left} times more"))
+        let when = if held { " once spec.suspend and spec.abort are lifted" } else { "" };
+        (reason, format!("{moves}, and Sidestep disables it again{when}, at most {left} times more"))
     }
 }
 
@@ -286,6 +312,6 @@ mod tests {
         assert!(!before_of(&marked, None).disabled_before);
         let maintenance = before(true, Some("disk swap"));
         let marked = service(ServiceStatus::Disabled, Some(&reason_text("u-0", &maintenance, "first")));
-        assert_eq!(before_of(&marked, Some("disk swap")).disabled_reason_before.as_deref(), Some("disk swap"));
+        assert_eq!(before_of(&marked, None).disabled_reason_before.as_deref(), Some("disk swap"), "also when the earlier object is gone");
     }
 }

@@ -25,6 +25,16 @@ impl Draft<'_> {
         self.next.status.deadline = None;
     }
 
+    /// Takes the time out of the deadline in which no operator acted, so that nothing could start.
+    pub(super) fn leave_out_absence(&mut self) {
+        let Some((from, until)) = self.incident.absence else { return };
+        let Some(deadline) = self.next.status.deadline.as_mut() else { return };
+        let Some(since) = deadline.running_since.as_mut().filter(|since| since.0 < until) else { return };
+        let more = i64::try_from(from.duration_since(since.0).as_millis()).unwrap_or_default();
+        deadline.used_millis = deadline.used_millis.saturating_add(more.max(0));
+        *since = MicroTime(until);
+    }
+
     /// Starts or stops the clock of the deadline. Called last, when the conditions are those of this moment.
     pub(super) fn keep_time(&mut self) {
         let (spec, status) = (self.incident.spec, &self.next.status);

@@ -11,7 +11,7 @@ use crate::api::HostQuarantineStatus;
 use crate::api::condition::{ANOTHER_ACTIVE, Kind, OBSERVING, State, find, is_true};
 use crate::api::quarantine::{Abort, Phase, TimelineEvent};
 use crate::api::units::{ClockName, Mode};
-use crate::inventory::mark;
+use crate::inventory::{HostView, mark};
 
 /// Decides the next state of an incident.
 #[must_use]
@@ -23,6 +23,7 @@ pub fn decide(incident: &Incident<'_>, status: &HostQuarantineStatus, seen: &Obs
         moment(&mut draft.next.status, entry.event, entry.time.0, entry.clock);
     }
     publish_all(&mut draft.next.status, now);
+    draft.leave_out_absence();
     if let Some(deleted) = incident.deleted {
         draft.delete(deleted);
     } else if is_true(&status.conditions, Kind::Released) {
@@ -45,7 +46,7 @@ pub(super) struct Draft<'a> {
     pub(super) next: Next,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
     pub(super) fn phase(&mut self, to: Phase, reason: &str, message: &str) {
         phase(&mut self.next.status, self.now, to, reason, message);
     }
@@ -70,6 +71,12 @@ impl Draft<'_> {
                 None => ServiceSight::NotOne(view.services.len()),
             },
         }
+    }
+
+    /// The latest list of the host's servers, if it was begun after the cordon was verified.
+    pub(super) fn list(&self) -> Option<&'a HostView> {
+        let verified = self.moment_of(TimelineEvent::CordonVerified)?;
+        self.seen.view.filter(|view| self.seen.lists_servers && view.begun_at >= verified)
     }
 
     /// Whether a person has stopped the drain for the moment.

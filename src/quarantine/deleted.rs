@@ -1,6 +1,6 @@
 //! Runs that a person deleted: they are noted in the incident's status before the objects go, so that no look at the host makes them again.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 
 use super::decide::Draft;
 use super::drain::{RunFacts, RunState};
@@ -16,7 +16,13 @@ impl Draft<'_> {
     pub(super) fn note_deleted_runs(&mut self) {
         let known = &mut self.next.status.deleted_runs;
         for run in self.seen.runs.iter().filter(|run| run.state == RunState::Deleted && run.ordinal > 0) {
-            let note = DeletedRun { server: run.server.to_string(), ordinal: run.ordinal, plan: run.plan.clone(), created: Time(run.created) };
+            let note = DeletedRun {
+                server: run.server.to_string(),
+                ordinal: run.ordinal,
+                plan: run.plan.clone(),
+                created: Time(run.created),
+                retry: run.retry.map(MicroTime),
+            };
             let full = known.len() >= DELETED_RUNS_KEPT;
             match known.iter_mut().find(|earlier| earlier.server == note.server) {
                 Some(earlier) if earlier.ordinal < note.ordinal => *earlier = note,
@@ -53,6 +59,7 @@ fn facts(server: ServerId, note: &DeletedRun) -> RunFacts {
         first_intent: None,
         plan: note.plan.clone(),
         created: note.created.0,
+        retry: note.retry.as_ref().map(|retry| retry.0),
         rows: Vec::new(),
         tried_as: None,
         wait: None,

@@ -1,6 +1,7 @@
 //! What each server on the host needs: a run, patience, or to be reported as a resident.
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use super::RUNS_PER_SERVER;
 use super::facts::PlanSight;
@@ -10,6 +11,9 @@ use crate::api::condition::{Kind, State, find, is_true};
 use crate::api::quarantine::{Resident, ResidentReason};
 use crate::api::run::{ABORTED, FailureReason, MigrationRunStatus, SUPERSEDED};
 use crate::inventory::{Server, ServerId, ServerStatus};
+
+/// The annotation of a run that says which retry it was made after: `status.retry.since` of its quarantine.
+pub const RETRY: &str = "sidestep.dev/retry";
 
 /// One MigrationRun of this incident, as far as the incident cares.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +30,10 @@ pub struct RunFacts {
     pub first_intent: Option<Timestamp>,
     /// The digest of the plan that it belongs to; empty for none.
     pub plan: String,
-    /// When it was made, in whole seconds.
+    /// When it was made, by the API server's clock and cut to whole seconds.
     pub created: Timestamp,
+    /// The retry that it was made after; absent where there was none, or where a person made it.
+    pub retry: Option<Timestamp>,
     /// The ids of Nova's records of its attempts.
     pub rows: Vec<i64>,
     /// The server's status when it was last asked for; absent before the first attempt.
@@ -116,6 +122,7 @@ impl RunFacts {
             first_intent: status.attempts.first().map(|attempt| attempt.intent_at.0),
             plan: run.spec.plan.clone(),
             created: run.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0),
+            retry: run.annotations().get(RETRY).and_then(|time| time.parse().ok()),
             rows: status.attempts.iter().filter_map(|attempt| attempt.migration_id).collect(),
             tried_as: status.attempts.last().and_then(|attempt| attempt.server_status.clone()),
             wait: wait_of(&status),
@@ -201,9 +208,9 @@ pub(super) struct Rules<'a> {
 }
 
 impl Rules<'_> {
-    /// Whether a run was made before a person asked to begin anew.
+    /// Whether a run was made before a person asked to begin anew. The times of two clocks, one of them in whole seconds, would not tell: a run says itself which retry it was made after.
     fn is_past(&self, run: &RunFacts) -> bool {
-        self.retried.is_some_and(|retried| run.created < retried)
+        self.retried.is_some_and(|retried| run.retry.map_or(run.created <= retried, |after| after != retried))
     }
 
     /// Whether a run was replaced by a new plan before it had begun.

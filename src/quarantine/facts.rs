@@ -29,6 +29,8 @@ pub struct Incident<'a> {
     pub deleted: Option<Timestamp>,
     /// The moments before this object existed: the alert's.
     pub alert_moments: &'a [TimelineEntry],
+    /// From when until when no operator acted, before this one began to; absent where none ever did before.
+    pub absence: Option<(Timestamp, Timestamp)>,
     /// The cloud's active interval: two lists that show an empty host lie at least so far apart.
     pub tick: Duration,
 }
@@ -74,8 +76,8 @@ pub enum ServiceSight<'a> {
 pub struct Joined {
     /// The strictest scope among the decisions; absent when no alert has joined.
     pub scope: Option<Scope>,
-    /// Whether a decision asked for a drain.
-    pub drain: bool,
+    /// When the latest decision that asked for a drain was taken.
+    pub drain: Option<Timestamp>,
     /// Whether an alert was received after this object was made: a decision that is newer than its trigger.
     pub is_new: bool,
 }
@@ -106,6 +108,8 @@ pub struct Observation<'a> {
     pub earlier_reason: Option<&'a str>,
     /// The latest look at the host. Placement must have been asked when no server is listed.
     pub view: Option<&'a HostView>,
+    /// Whether that look lists the servers; else only the service's row was asked for.
+    pub lists_servers: bool,
     /// The runs of this incident.
     pub runs: &'a [RunFacts],
     /// What later alerts ask for.
@@ -123,6 +127,8 @@ pub struct Memory {
     pub first_empty: Option<Timestamp>,
     /// Since when nothing but allocations is left.
     pub allocations_since: Option<Timestamp>,
+    /// Since when nothing but a cloud that cannot be reached, or does not give the host back, keeps an object that is being deleted.
+    pub waits_since: Option<Timestamp>,
     /// Nova's words when it refused the last write to the service; absent when it took it.
     pub refused: Option<String>,
 }
@@ -140,6 +146,8 @@ pub struct NewRun {
     pub order: u32,
     /// The digest of the plan that it belongs to.
     pub plan: String,
+    /// The retry that it is made after, if there was one.
+    pub retry: Option<Timestamp>,
 }
 
 /// What to do after the status was written.

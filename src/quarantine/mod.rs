@@ -20,9 +20,10 @@
 //! - What stood in Nova before is written to status before the first write to Nova, and is taken from Sidestep's own mark where an earlier object left one.
 //! - Work is derived from the latest list, never from a remembered one: late arrivals get a run too, unless a plan was approved without them.
 //! - What is suspected only gets worse; a stricter scope makes an approval void and replaces what has not begun.
-//! - Empty takes two lists, a tick apart, both begun after the cordon was verified, with the service row seen disabled by this object, no move or build heading to the host, and nothing behind the list: no
+//! - Empty takes two lists, a tick apart, both begun after the cordon was verified, with the service row seen disabled (by this object, or by a person since), no move or build heading to the host, and nothing behind the list: no
 //!   allocation, no soft-deleted server, no resize that waits. It is verified again at the idle interval, and ends when it stops being true.
 //! - Release enables only a host that Sidestep disabled; deleting enables one only where nothing was ever suspected and its owner said so.
+//! - A person who disables the host with a reason of their own contests nothing: it is out of service. That reason is never written over, and release leaves it.
 //! - A host that somebody else enabled again is never called Empty. Where something is suspected nobody on the host can stop the drain in that way.
 
 mod approval;
@@ -49,7 +50,7 @@ use jiff::Timestamp;
 pub use cordon::Write;
 pub use decide::decide;
 pub use deleted::{DELETED_RUNS_KEPT, remembered, remembers_deletion};
-pub use drain::{RunFacts, RunState, Wait, run_name};
+pub use drain::{RETRY, RunFacts, RunState, Wait, run_name};
 pub use facts::{Action, CloudSight, Incident, Joined, Memory, NewRun, Next, Observation, Pace, PlanSight, Refusal, ServiceSight};
 pub use permission::{Permission, approved_hosts, permission, permission_for, releases, withdrawal};
 pub use report::entry;

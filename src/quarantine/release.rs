@@ -13,7 +13,7 @@ use crate::api::condition::{Kind, State};
 use crate::api::quarantine::{DeletionPolicy, Phase, TimelineEvent};
 use crate::api::units::Scope;
 
-/// How long an object that is being deleted waits for a cloud that cannot be reached.
+/// How long an object that is being deleted waits for a cloud that cannot be reached, or that does not give its host back, from the moment when it began to.
 const DELETION_PATIENCE: Duration = Duration::from_secs(600);
 
 /// How far the giving back of a host is.
@@ -76,6 +76,7 @@ impl Draft<'_> {
         self.moment(TimelineEvent::Released);
         self.close_exposure();
         self.measure();
+        self.settle();
         self.set(Kind::Cordoned, State::False, "Released", "");
         self.set(Kind::Contested, State::False, "NotContested", "");
         self.set(Kind::Blocked, State::False, "NotBlocked", "");
@@ -84,31 +85,62 @@ impl Draft<'_> {
         self.next.pace = Pace::Never;
     }
 
+    /// The last figures: what waited is superseded, copies that run say themselves how they end, and nothing is a resident of a host in service.
+    fn settle(&mut self) {
+        if let Some(progress) = self.next.status.progress.as_mut() {
+            (progress.waiting, progress.running) = (0, 0);
+        }
+        self.report_residents(Vec::new());
+    }
+
     /// Follows what runs to its end, seals the figures, and keeps the cordon, unless nothing was ever suspected and the object's maker said otherwise.
     pub(super) fn delete(&mut self, deleted: Timestamp) {
+        if let Some(view) = self.list() {
+            self.expose(view);
+        }
         // An overdue one is not waited for; its own finalizer follows it on.
         let open = self.seen.runs.iter().filter(|run| matches!(run.state, RunState::Open | RunState::Queued)).count();
         let usable = self.seen.cloud == CloudSight::Usable;
-        let patience = if usable { self.incident.spec.deadline.get() } else { DELETION_PATIENCE };
-        let patient = later(deleted, patience) > self.now;
-        if open > 0 && patient {
+        let followed = usable && open > 0 && later(deleted, self.incident.spec.deadline.get()) > self.now;
+        let waits = if followed || (open > 0 && !usable) {
             let message = format!("being deleted: nothing new starts; {open} moves are followed to their end; the host stays as it is");
-            self.deleting(&message, Pace::Active);
-            return;
+            Some((message, Pace::Active))
+        } else {
+            self.give_back_if_wanted()
+        };
+        if followed {
+            self.next.memory.waits_since = None;
         }
-        if self.gives_back() && later(deleted, DELETION_PATIENCE) > self.now {
-            match self.restore() {
-                Restored::NotYet(_, message, pace) => return self.deleting(&format!("being deleted: {message}"), pace),
-                Restored::Done(reason, message) => {
-                    self.moment(TimelineEvent::Released);
-                    self.set(Kind::Released, State::True, reason, &message);
-                }
-            }
+        if let Some((message, pace)) = waits
+            && (followed || self.is_patient())
+        {
+            return self.deleting(&message, pace);
         }
         self.close_exposure();
         self.measure();
         self.next.actions.push(Action::RemoveFinalizer);
         self.next.pace = Pace::Never;
+    }
+
+    /// Gives the host back where deleting does. What it still waits for, if it does.
+    fn give_back_if_wanted(&mut self) -> Option<(String, Pace)> {
+        if !self.gives_back() {
+            return None;
+        }
+        match self.restore() {
+            Restored::NotYet(_, message, pace) => Some((format!("being deleted: {message}"), pace)),
+            Restored::Done(reason, message) => {
+                self.moment(TimelineEvent::Released);
+                self.set(Kind::Released, State::True, reason, &message);
+                None
+            }
+        }
+    }
+
+    /// Whether an object that is being deleted still waits for a cloud that does not answer, or does not do what it is asked.
+    fn is_patient(&mut self) -> bool {
+        let since = *self.next.memory.waits_since.get_or_insert(self.now);
+        later(since, DELETION_PATIENCE) > self.now
     }
 
     fn deleting(&mut self, message: &str, pace: Pace) {

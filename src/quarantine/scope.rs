@@ -1,6 +1,7 @@
 //! What is suspected, and what follows from it: who must agree, where servers may go, and what a dispute about the host means.
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::decide::Draft;
 use super::facts::Joined;
@@ -13,6 +14,9 @@ use std::time::Duration;
 
 /// The longest that a policy can call an alert young (`evidence.maxAge`): an older trigger starts nothing.
 const TRIGGER_MAX_AGE: Duration = Duration::from_secs(600);
+
+/// The reason of a True AlertWhileHeld while `spec.suspend` is set.
+const SUSPENDED: &str = "Suspended";
 
 /// What is suspected now: what the spec says, raised by what later alerts said, and never less than before.
 #[must_use]
@@ -53,13 +57,17 @@ impl Draft<'_> {
         if self.next.status.effective_scope.replace(scope).is_some_and(|before| before < scope) {
             self.next.status.approved = None;
         }
+        let was_suspended = find(&self.next.status.conditions, Kind::AlertWhileHeld).is_some_and(|held| held.reason == SUSPENDED);
+        if was_suspended && !spec.suspend {
+            self.next.status.resumed = Some(MicroTime(self.now));
+        }
         let action = self.next.status.effective_action.unwrap_or(spec.action).max(spec.action);
-        let raised = joined.drain && !self.by_person() && self.seen.gates.is_ok() && !spec.suspend;
+        let raised = self.is_asked_to_drain() && !self.by_person() && self.seen.gates.is_ok() && !spec.suspend;
         self.next.status.effective_action = Some(if raised { ResponseAction::Drain } else { action });
         let held = spec.suspend || self.by_person() || self.is_unapproved();
         if joined.scope.is_some() && held && spec.mode.writes() {
             let why = if spec.suspend {
-                ("Suspended", "this object is suspended")
+                (SUSPENDED, "this object is suspended")
             } else if self.is_unapproved() {
                 ("AwaitingApproval", "this object waits for approval")
             } else {
@@ -70,6 +78,12 @@ impl Draft<'_> {
         } else {
             self.set(Kind::AlertWhileHeld, State::False, "NotHeld", "");
         }
+    }
+
+    /// Whether a later decision asks for a drain. One that joined while the object was suspended changed the scope and nothing else, also afterwards.
+    pub(super) fn is_asked_to_drain(&self) -> bool {
+        let resumed = self.next.status.resumed.as_ref().map(|at| at.0);
+        self.seen.joined.drain.is_some_and(|asked| resumed.is_none_or(|resumed| asked > resumed))
     }
 
     fn is_unapproved(&self) -> bool {

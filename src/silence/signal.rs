@@ -59,6 +59,7 @@ pub fn alert(node: &str, since: Timestamp, message: &str, earlier: Option<&HostA
         first_seen: earlier.map_or(MicroTime(since), |earlier| earlier.first_seen.clone()),
         last_seen: MicroTime(since),
         sensor_time: None,
+        read_at: None,
         count: count + 1,
         recent: vec![RecentCount { seconds_ago: 0, count: 1 }],
     })

@@ -66,6 +66,40 @@ async fn a_host_that_somebody_else_enables_is_contested_and_never_called_empty()
 }
 
 #[tokio::test]
+async fn a_host_is_given_back_by_force_also_while_nova_does_not_list_its_servers() {
+    let world = World::start(Setup::simulated(four_servers()).await.without_sentinels()).await;
+    world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
+    world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
+    world.until("two moves are asked for", async || world.simulator().moves_asked(2)).await;
+    world.simulator().fault(r#"{"method": "GET", "path": "/servers/detail", "answer": "500", "seconds": 3600}"#);
+    world
+        .wait_for("hunch", "is not seen any more", |quarantine: &HostQuarantine| {
+            condition_of(quarantine, "Ready").is_some_and(|ready| ready.message.contains("the last look at the host failed"))
+        })
+        .await;
+    world.release_by_force("hunch").await;
+    world.wait_for_phase("hunch", Phase::Released).await;
+    assert_eq!(world.simulator().service("cmp-1"), (true, None));
+}
+
+#[tokio::test]
+async fn who_disables_the_host_with_a_reason_of_their_own_keeps_it_disabled_after_the_release() {
+    let world = World::start(Setup::simulated(four_servers()).await.without_sentinels()).await;
+    world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
+    world.quarantine("firmware", "cmp-1", json!({"scope": "Maintenance"})).await;
+    world.until("two moves are asked for", async || world.simulator().moves_asked(2)).await;
+    world.simulator().disable("cmp-1", "bad RAM").await;
+    let by_others = |quarantine: &HostQuarantine| condition_of(quarantine, "Cordoned").is_some_and(|cordoned| cordoned.reason == "DisabledByOthers");
+    let draining = world.wait_for("firmware", "is disabled by others", by_others).await;
+    assert_eq!(condition_of(&draining, "Contested").unwrap().status, "False");
+    world.simulator().knobs("host-cmp-1", None);
+    world.wait_for_phase("firmware", Phase::Empty).await;
+    world.release("firmware").await;
+    world.wait_for_phase("firmware", Phase::Released).await;
+    assert_eq!(world.simulator().service("cmp-1"), (false, Some("bad RAM".to_owned())));
+}
+
+#[tokio::test]
 async fn objects_that_cannot_be_read_stop_nothing_else() {
     let setup = Setup::simulated(four_servers()).await.without_sentinels();
     let mut world = World::bare(setup.cloud).await;

@@ -161,6 +161,8 @@ pub struct Judgement {
     pub policy: Option<String>,
     /// The HostQuarantine that is to be made, or that the alert joins.
     pub quarantine: Option<String>,
+    /// The UID of the HostQuarantine that the alert joins.
+    pub quarantine_uid: Option<String>,
     /// What the policy suspects, and how far it goes, where the decision is to do something.
     pub response: Option<(Scope, ResponseAction)>,
     /// Why, in a sentence with the figures.
@@ -256,6 +258,7 @@ fn judgement(place: Option<&Place>, decision: Decision, policy: Option<&str>, me
         host: place.map(|place| place.host.to_string()),
         policy: policy.map(str::to_owned),
         quarantine: None,
+        quarantine_uid: None,
         response: None,
         message,
         observed: Vec::new(),
@@ -283,13 +286,14 @@ fn act(case: &Case<'_>, place: &Place, candidate: &Candidate<'_>) -> Judgement {
         Decision::Quarantined | Decision::Cordoned => Some(name_of(case, place)),
         _ => None,
     };
+    let quarantine_uid = case.active.filter(|_| decision == Decision::AlreadyQuarantined).map(|active| active.uid.to_owned());
     let response = decision.is_final().then_some((policy.spec.response.scope, policy.spec.response.action));
     let message = explain::acted(case, place, candidate, decision, why.as_deref());
     let create = quarantine
         .clone()
         .filter(|_| matches!(decision, Decision::Quarantined | Decision::Cordoned) && case.active.is_none())
         .map(|name| NewQuarantine { name, spec: new_spec(case, place, policy, decision == Decision::Cordoned) });
-    Judgement { quarantine, response, create, again_at, ..judgement(Some(place), decision, Some(policy.name), message) }
+    Judgement { quarantine, quarantine_uid, response, create, again_at, ..judgement(Some(place), decision, Some(policy.name), message) }
 }
 
 fn new_spec(case: &Case<'_>, place: &Place, policy: Policy<'_>, over_budget: bool) -> HostQuarantineSpec {
@@ -383,13 +387,14 @@ pub fn needs_decision(
 #[must_use]
 pub fn same_judgement(status: Option<&HostAlertStatus>, judgement: &Judgement, alert: &HostAlertSpec) -> bool {
     let Some(status) = status else { return false };
-    let Judgement { decision, cloud, host, policy, quarantine, response, message, observed, create: _, held: _, again_at: _ } = judgement;
+    let Judgement { decision, cloud, host, policy, quarantine, quarantine_uid, response, message, observed, create: _, held: _, again_at: _ } = judgement;
     status.observed_series.as_deref() == Some(alert.series.as_str())
         && status.decision == Some(*decision)
         && status.cloud == *cloud
         && status.host == *host
         && status.policy == *policy
         && status.quarantine == *quarantine
+        && status.quarantine_uid == *quarantine_uid
         && status.scope == response.map(|(scope, _)| scope)
         && status.action == response.map(|(_, action)| action)
         && status.message.as_deref().map(lasting) == Some(lasting(message))
@@ -404,21 +409,31 @@ impl Judgement {
     /// The status that says this. `received` is when the operator saw the events that it is about, on its own clock; when it first saw the series is kept from the earlier status.
     #[must_use]
     pub fn status(&self, alert: &HostAlertSpec, earlier: Option<&HostAlertStatus>, received: Timestamp) -> HostAlertStatus {
-        let same_series = earlier.filter(|status| status.observed_series.as_deref() == Some(alert.series.as_str()));
         HostAlertStatus {
             cloud: self.cloud.clone(),
             host: self.host.clone(),
             observed_series: Some(alert.series.clone()),
             observed_seq: Some(alert.seq),
-            first_received: same_series.and_then(|status| status.first_received.clone()).or(Some(MicroTime(received))),
+            first_received: self.begun(alert, earlier, received).or(Some(MicroTime(received))),
             last_received: Some(MicroTime(received)),
             decision: Some(self.decision),
             policy: self.policy.clone(),
             quarantine: self.quarantine.clone(),
+            quarantine_uid: self.quarantine_uid.clone(),
             scope: self.response.map(|(scope, _)| scope),
             action: self.response.map(|(_, action)| action),
             message: Some(self.message.clone()),
             observed: self.observed.clone(),
         }
+    }
+
+    /// When the operator first saw what this judgement is about, where an earlier status says it: not another series, not what an earlier quarantine was about, and not what was too little and too long ago
+    /// to count.
+    fn begun(&self, alert: &HostAlertSpec, earlier: Option<&HostAlertStatus>, received: Timestamp) -> Option<MicroTime> {
+        let status = earlier.filter(|status| status.observed_series.as_deref() == Some(alert.series.as_str()))?;
+        let same_incident = status.quarantine.is_none() || status.quarantine == self.quarantine;
+        let counted = status.decision.is_some_and(|decision| Held::by_decision(decision) != Held::Not);
+        let first = status.first_received.clone()?;
+        (same_incident && (counted || is_young(received.duration_since(first.0), LONGEST_MAX_AGE))).then_some(first)
     }
 }

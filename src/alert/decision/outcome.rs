@@ -59,6 +59,8 @@ pub struct Gates<'a> {
 pub struct Active<'a> {
     /// Its name.
     pub name: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
     /// It was made by a policy and only takes the host out of service: a decision to drain is no less than a new one, and goes through the gates.
     pub only_cordons: bool,
 }

@@ -95,7 +95,7 @@ impl Scene {
             policies: &self.policies(),
             labels: &self.labels,
             peers: &peers,
-            active: self.active.as_deref().map(|name| Active { name, only_cordons: self.only_cordons }),
+            active: self.active.as_deref().map(|name| Active { name, uid: "u-1", only_cordons: self.only_cordons }),
             released_at: self.released_at,
             acts: &self.acts,
             gates: self.gates,
@@ -720,6 +720,19 @@ fn a_status_keeps_when_the_series_was_first_received() {
     let third = base.judge().status(&reused, Some(&first), at(9.0));
     assert_eq!(third.first_received.unwrap().0, at(9.0));
     assert_eq!((first.observed_series.as_deref(), first.observed_seq), (Some("0011223344556677"), Some(12)));
+}
+
+#[test]
+fn what_an_earlier_quarantine_was_about_and_what_was_too_little_long_ago_is_no_part_of_the_next() {
+    let base = scene(json!({}), json!({}));
+    let first = status(&base);
+    let received = |earlier: &HostAlertStatus, second| base.judge().status(&base.alert, Some(earlier), at(second)).first_received.unwrap().0;
+    let joined = HostAlertStatus { quarantine: Some("earlier".into()), ..first.clone() };
+    assert_eq!(received(&joined, 9.0), at(9.0));
+    let below = HostAlertStatus { decision: Some(Decision::BelowThreshold), quarantine: None, ..first.clone() };
+    assert_eq!((received(&below, 600.0), received(&below, 700.0)), (at(0.1), at(700.0)));
+    let held_back = HostAlertStatus { decision: Some(Decision::OverBudget), ..below };
+    assert_eq!(received(&held_back, 700.0), at(0.1));
 }
 
 // --- hosts by their labels ---

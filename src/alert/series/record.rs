@@ -125,10 +125,11 @@ pub(super) fn first(node: &str, told: &Told, event: &AlertEvent, seq: i64, readi
         first_seen: date.clone(),
         last_seen: date,
         sensor_time: None,
+        read_at: None,
         count: 1,
         recent: Vec::new(),
     };
-    describe(&mut spec, told, event);
+    describe(&mut spec, told, event, reading);
     count_recent(&mut spec, event, reading);
     spec
 }
@@ -148,7 +149,7 @@ pub(super) fn next(spec: &mut HostAlertSpec, told: &Told, event: &AlertEvent, re
             SEVERAL.clone_into(&mut spec.engine);
         }
     }
-    describe(spec, told, event);
+    describe(spec, told, event, reading);
     count_recent(spec, event, reading);
 }
 
@@ -158,7 +159,7 @@ fn weakest(one: Flow, other: Flow) -> Flow {
 }
 
 /// What is told of the last event.
-fn describe(spec: &mut HostAlertSpec, told: &Told, event: &AlertEvent) {
+fn describe(spec: &mut HostAlertSpec, told: &Told, event: &AlertEvent, reading: Reading) {
     if told.rule_id.is_some() {
         spec.gid = Some(event.gid);
         spec.sid = Some(event.sid);
@@ -176,6 +177,7 @@ fn describe(spec: &mut HostAlertSpec, told: &Told, event: &AlertEvent) {
     spec.proto = event.proto.as_deref().map(|text| printable(text, MAX_PROTO_CHARS));
     spec.source = event.source.map(endpoint);
     spec.sensor_time = event.time.map(MicroTime);
+    spec.read_at = (reading.at != spec.last_seen.0).then_some(MicroTime(reading.at));
     if let Some(destination) = event.destination.map(endpoint) {
         spec.destinations.retain(|known| known.ip != destination.ip);
         spec.destinations.push(destination);
@@ -278,6 +280,15 @@ mod tests {
         assert_eq!(date("2026-11-22T11:59:30+0000"), at("2026-11-22T11:59:30Z"));
         assert_eq!(date("2026-11-22T13:00:00+0000"), now);
         assert_eq!(date("nonsense"), now);
+    }
+
+    #[test]
+    fn when_a_backlog_event_was_read_is_told_and_of_a_live_one_it_is_known() {
+        let reading = |live| Reading { at: at("2026-11-22T12:00:00Z"), live };
+        let (told, mut spec) = started(&event("2026-11-22T11:59:30+0000"), reading(false));
+        assert_eq!(spec.read_at, Some(MicroTime(at("2026-11-22T12:00:00Z"))));
+        next(&mut spec, &told, &event("2026-11-22T11:59:30+0000"), reading(true));
+        assert_eq!(spec.read_at, None);
     }
 
     #[test]

@@ -89,7 +89,8 @@ pub struct HostQuarantineSpec {
     /// The agreement of a person to a plan, where one is needed: mode Approve, scope HostCompromised, scope Unknown without a pool, or a trigger that is too old.
     #[serde(default)]
     pub approval: Approval,
-    /// The andon cord: while true nothing new starts and what Nova still has queued is withdrawn; copies that run go on to their end, the host stays out of service, and the deadline stands still.
+    /// The andon cord: while true nothing new starts and what Nova still has queued is withdrawn; copies that run go on to their end, the host stays out of service, and the deadline stands still. A host
+    /// that somebody else enables meanwhile is reported (Contested) and disabled again only after that.
     /// `kubectl patch hq NAME --type=merge -p '{"spec":{"suspend":true}}'`
     #[serde(default)]
     pub suspend: bool,

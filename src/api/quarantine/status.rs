@@ -95,6 +95,9 @@ pub struct HostQuarantineStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub deleted_runs: Vec<DeletedRun>,
+    /// When the object was last let go after `spec.suspend`, where alerts had joined it meanwhile: of those the scope counts, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<MicroTime>,
     /// The dispute about the host's service. Absent while nobody has contested it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contest: Option<Contest>,
@@ -221,6 +224,9 @@ pub struct DeletedRun {
     pub plan: String,
     /// When it was made; the API server's clock.
     pub created: Time,
+    /// The retry that it was made after: `status.retry.since` of then. Absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<MicroTime>,
 }
 
 /// A dispute about the host's service: somebody else changed it.
@@ -240,9 +246,9 @@ pub struct Contest {
 pub struct Progress {
     /// Servers that were seen on the host since the drain began.
     pub total: u32,
-    /// On the host, their move not asked for yet.
+    /// On the host, their move not asked for yet; 0 once the host was given back.
     pub waiting: u32,
-    /// Asked for and not ended.
+    /// Asked for and not ended; 0 once the host was given back, when the copies that still run are followed by their own MigrationRuns.
     pub running: u32,
     /// Left the host, shown by three witnesses.
     pub migrated: u32,
@@ -272,18 +278,26 @@ pub struct DrainMeasured {
     pub exposure: Option<Exposure>,
 }
 
-/// Server-seconds on the suspect host, from the first alert (or the making of this object, by hand) until each server had left it, by the operator's lists. Written when the number of servers
+/// Server-seconds on the suspect host, from the first alert (when the operator received it; by hand, from the making of this object) until each server had left it, by the operator's lists. Written when the number of servers
 /// changes: the exposure now is `serverSeconds` + `servers` x (now - `since`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exposure {
     /// The sum up to `since`; the whole, once no server counts any more.
     pub server_seconds: i64,
+    /// What the sum has beyond whole server-seconds, so that nothing is lost where many servers leave one after the other. Server-microseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(min = 0, max = 999_999))]
+    pub remainder_micros: i64,
     /// How many servers still count.
     pub servers: u32,
     /// Since when so many count. Absent once none does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<MicroTime>,
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
 }
 
 /// The steps of an incident.
@@ -292,9 +306,9 @@ pub struct Exposure {
 pub enum TimelineEvent {
     /// The stamp that the sensor wrote into the alert.
     AlertWritten,
-    /// The sentinel read the line.
+    /// The sentinel read the line of the last event that was decided on.
     AlertRead,
-    /// The operator received the HostAlert.
+    /// The operator received the first event of the series that was decided on; what belongs to an earlier quarantine of the host does not count.
     AlertReceived,
     /// The policy decided.
     Decided,

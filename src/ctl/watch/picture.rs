@@ -38,7 +38,7 @@ pub(super) struct Picture {
 
 impl Picture {
     /// What to write so that `told` and then `lines` replace the picture, on a terminal of this width now. A terminal that has become narrower shows the old lines folded.
-    pub(super) fn replace(&mut self, told: &[String], lines: &[Line], width: usize) -> String {
+    pub(super) fn redraw(&mut self, told: &[String], lines: &[Line], width: usize) -> String {
         let height: usize = self.shown.iter().map(|shown| shown.div_ceil(width.max(1)).max(1)).sum();
         let mut text = if height == 0 { "\r".to_owned() } else { format!("\r\x1b[{height}A") };
         if !told.is_empty() {
@@ -219,9 +219,9 @@ mod tests {
     fn a_picture_is_written_over_the_one_before_and_leaves_a_free_line_below() {
         let line = |text: &str| Line { text: text.to_owned(), width: text.len() };
         let mut picture = Picture::default();
-        assert_eq!(picture.replace(&[], &[line("one"), line("two")], 80), "\rone\x1b[K\ntwo\x1b[K\n\x1b[J");
-        assert_eq!(picture.replace(&["news".to_owned()], &[line("one")], 80), "\r\x1b[2A\x1b[Jnews\none\x1b[K\n\x1b[J");
-        assert_eq!(picture.replace(&[], &[], 2), "\r\x1b[2A\x1b[J", "a line of 3 columns fills 2 lines of 2");
+        assert_eq!(picture.redraw(&[], &[line("one"), line("two")], 80), "\rone\x1b[K\ntwo\x1b[K\n\x1b[J");
+        assert_eq!(picture.redraw(&["news".to_owned()], &[line("one")], 80), "\r\x1b[2A\x1b[Jnews\none\x1b[K\n\x1b[J");
+        assert_eq!(picture.redraw(&[], &[], 2), "\r\x1b[2A\x1b[J", "a line of 3 columns fills 2 lines of 2");
     }
 
     #[test]

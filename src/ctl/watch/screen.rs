@@ -52,7 +52,7 @@ impl Screen {
         let (height, width) = term.size();
         let size = Size { width: width.into(), height: height.into() };
         let lines = lines(rows, size, console::colors_enabled());
-        write(&picture.replace(&std::mem::take(told), &lines, size.width))
+        write(&picture.redraw(&std::mem::take(told), &lines, size.width))
     }
 
     /// Says a last line, below the bars as they are.

@@ -25,12 +25,11 @@ const MOMENTS: [(&str, TimelineEvent, ClockName); 4] = [
     (DECIDED, TimelineEvent::Decided, ClockName::Operator),
 ];
 
-/// Makes the quarantine. One of this name is this decision's own: its name is made from the events that were decided on.
-pub(super) async fn make(context: &Context, alert: &HostAlert, new: &NewQuarantine, received: Timestamp) -> Result<(), Failure> {
+/// Makes the quarantine. `received` is when the operator received the first event that it is about. One of this name is this decision's own: its name is made from the events that were decided on.
+pub(super) async fn make(context: &Context, alert: &HostAlert, new: &NewQuarantine, received: Option<Timestamp>) -> Result<(), Failure> {
     let mut object = HostQuarantine::new(&new.name, new.spec.clone());
     object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
-    let first = alert.status.as_ref().and_then(|status| status.first_received.as_ref()).map(|time| time.0);
-    object.metadata.annotations = Some(annotations(alert, first.unwrap_or(received), context.clock.now()));
+    object.metadata.annotations = Some(annotations(alert, received, context.clock.now()));
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match answer(context.api::<HostQuarantine>().create(&params, &object)).await {
         Ok(made) => {
@@ -43,9 +42,11 @@ pub(super) async fn make(context: &Context, alert: &HostAlert, new: &NewQuaranti
     }
 }
 
-fn annotations(alert: &HostAlert, received: Timestamp, decided: Timestamp) -> BTreeMap<String, String> {
+fn annotations(alert: &HostAlert, received: Option<Timestamp>, decided: Timestamp) -> BTreeMap<String, String> {
     let spec = &alert.spec;
-    let times = [spec.sensor_time.as_ref().map(|time| time.0), Some(spec.last_seen.0), Some(received), Some(decided)];
+    // Of a backlog, lastSeen is the sensor's stamp.
+    let read = spec.read_at.as_ref().unwrap_or(&spec.last_seen).0;
+    let times = [spec.sensor_time.as_ref().map(|time| time.0), Some(read), received, Some(decided)];
     let moments = MOMENTS.iter().zip(times);
     moments.filter_map(|((name, ..), time)| Some(((*name).to_owned(), format!("{:.6}", time?)))).collect()
 }
@@ -58,6 +59,8 @@ pub(in super::super) fn moments_of(quarantine: &HostQuarantine) -> Vec<TimelineE
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
     use super::*;
 
     fn alert(sensor_time: Option<&str>) -> HostAlert {
@@ -85,7 +88,7 @@ mod tests {
     #[test]
     fn the_moments_of_an_alert_survive_in_the_annotations() {
         let received = at("2026-11-25T10:00:00.1Z");
-        let written = annotations(&alert(Some("2026-11-25T09:59:59.999999Z")), received, at("2026-11-25T10:00:00.2Z"));
+        let written = annotations(&alert(Some("2026-11-25T09:59:59.999999Z")), Some(received), at("2026-11-25T10:00:00.2Z"));
         let moments = moments_of(&quarantine(written));
         let seen: Vec<(TimelineEvent, String, ClockName)> = moments.iter().map(|entry| (entry.event, entry.time.0.to_string(), entry.clock)).collect();
         assert_eq!(
@@ -101,8 +104,17 @@ mod tests {
 
     #[test]
     fn a_stamp_that_the_sensor_did_not_give_is_absent() {
-        let written = annotations(&alert(None), at("2026-11-25T10:00:00Z"), at("2026-11-25T10:00:00Z"));
+        let written = annotations(&alert(None), Some(at("2026-11-25T10:00:00Z")), at("2026-11-25T10:00:00Z"));
         assert!(moments_of(&quarantine(written)).iter().all(|entry| entry.event != TimelineEvent::AlertWritten));
+    }
+
+    #[test]
+    fn an_event_of_a_backlog_was_read_when_it_was_read_and_not_when_it_was_written() {
+        let mut alert = alert(Some("2026-11-25T10:00:00.000001Z"));
+        alert.spec.read_at = Some(MicroTime(at("2026-11-25T10:09:00Z")));
+        let written = annotations(&alert, None, at("2026-11-25T10:09:01Z"));
+        let read = moments_of(&quarantine(written)).into_iter().find(|entry| entry.event == TimelineEvent::AlertRead).unwrap();
+        assert_eq!(read.time.0, at("2026-11-25T10:09:00Z"));
     }
 
     #[test]

@@ -51,7 +51,8 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostAlert>>, context:
         return Ok(Action::await_change());
     }
     if let Some(new) = &judgement.create {
-        act::make(&context, alert, new, now).await?;
+        let received = judgement.status(&alert.spec, alert.status.as_ref(), now).first_received.map(|time| time.0);
+        act::make(&context, alert, new, received).await?;
     }
     report::write(&context, alert, &judgement, now).await?;
     if judgement.decision.is_final() {
@@ -66,7 +67,8 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<HostAlert>>, context:
 /// Whether a series that joined the host's quarantine goes on, only more slowly: what was decided on it stands.
 fn goes_on(alert: &HostAlert, facts: &Facts, judgement: &Judgement) -> bool {
     let Some(status) = &alert.status else { return false };
-    let joined = status.quarantine.is_some() && status.quarantine == facts.active && status.observed_series.as_deref() == Some(alert.spec.series.as_str());
+    let joined = facts.is_active(status.quarantine.as_deref(), status.quarantine_uid.as_deref())
+        && status.observed_series.as_deref() == Some(alert.spec.series.as_str());
     joined && judgement.held == Held::Not && matches!(judgement.decision, Decision::BelowThreshold | Decision::Stale)
 }
 

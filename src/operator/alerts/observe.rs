@@ -55,7 +55,8 @@ impl Beginning {
 /// What is asked about the host.
 pub(super) struct Facts {
     name: String,
-    pub(super) active: Option<String>,
+    /// Name and UID of the active HostQuarantine of the host.
+    active: Option<(String, String)>,
     /// The active one is a policy's and only takes the host out of service.
     only_cordons: bool,
     released_at: Option<Timestamp>,
@@ -113,7 +114,7 @@ impl Facts {
         let view = BudgetView::of(context, &place.cloud, spec.budget);
         let active = gate::active_on(&view.claims, &place.cloud, &place.host);
         facts.only_cordons = active.is_some_and(|claim| claim.only_cordons && !claim.by_person);
-        facts.active = active.map(|claim| claim.name.clone());
+        facts.active = active.map(|claim| (claim.name.clone(), claim.uid.clone()));
         facts.released_at = view.past.latest_release(&place.host);
         facts.acts = view.past.acts();
         facts.peers = peers(context, alert, beginning, place, &view, now);
@@ -141,6 +142,11 @@ impl Facts {
         self.no_cordon = words(gate::cordon_for_decision(&budget, &place.host));
     }
 
+    /// Whether this is the active HostQuarantine of the host; one that a decision made is known by its name alone, which no other has.
+    pub(super) fn is_active(&self, name: Option<&str>, uid: Option<&str>) -> bool {
+        self.active.as_ref().is_some_and(|active| name == Some(&active.0) && uid.is_none_or(|uid| uid == active.1))
+    }
+
     /// The other series that were counted.
     pub(super) fn peers(&self) -> &[Peer] {
         &self.peers
@@ -164,7 +170,7 @@ impl Facts {
             policies,
             labels: &beginning.labels,
             peers,
-            active: self.active.as_deref().map(|name| Active { name, only_cordons: self.only_cordons }),
+            active: self.active.as_ref().map(|(name, uid)| Active { name, uid, only_cordons: self.only_cordons }),
             released_at: self.released_at,
             acts: &self.acts,
             gates: Gates {

@@ -15,7 +15,7 @@ use crate::operator::failure::Failure;
 /// Writes the judgement where it differs from what stands there.
 pub(super) async fn write(context: &Context, alert: &HostAlert, judgement: &Judgement, received: Timestamp) -> Result<(), Failure> {
     let earlier = alert.status.as_ref();
-    if same_judgement(earlier, judgement, &alert.spec) {
+    if same_judgement(earlier, judgement, &alert.spec) && !joins_anew(context, earlier) {
         return Ok(());
     }
     let next = judgement.status(&alert.spec, earlier, received);
@@ -36,6 +36,16 @@ pub(super) async fn write(context: &Context, alert: &HostAlert, judgement: &Judg
     tell(context, &written, judgement).await;
     observed(context, &written, earlier, judgement).await;
     Ok(())
+}
+
+/// Whether an earlier decision joined a quarantine while that was suspended: now it counts.
+fn joins_anew(context: &Context, earlier: Option<&HostAlertStatus>) -> bool {
+    let anew = || {
+        let status = earlier?;
+        let resumed = context.quarantine(status.quarantine.as_deref()?)?.status?.resumed?;
+        Some(status.last_received.as_ref().is_none_or(|received| received.0 <= resumed.0))
+    };
+    anew().unwrap_or_default()
 }
 
 /// One Event per decision; of series that were too old already when the operator began one per host.

@@ -1,5 +1,6 @@
 //! Carries out what was decided: the finalizer, Nova's service, the runs, and how often to look.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -21,7 +22,7 @@ use crate::openstack::{CloudControl, Fault};
 use crate::operator::context::Context;
 use crate::operator::failure::Failure;
 use crate::operator::rests::Rest;
-use crate::quarantine::{Action as Todo, NewRun, Pace, Write, run_name};
+use crate::quarantine::{Action as Todo, NewRun, Pace, RETRY, Write, run_name};
 
 /// How many runs are made side by side.
 const RUNS_AT_ONCE: usize = 8;
@@ -107,6 +108,7 @@ async fn make_run(context: &Context, quarantine: &HostQuarantine, new: NewRun) -
     };
     let mut run = MigrationRun::new(&name, spec);
     run.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+    run.metadata.annotations = new.retry.map(|retry| BTreeMap::from([(RETRY.to_owned(), retry.to_string())]));
     run.metadata.owner_references = kube::Resource::controller_owner_ref(quarantine, &()).map(|owner| vec![owner]);
     let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     match answer(context.api::<MigrationRun>().create(&params, &run)).await {

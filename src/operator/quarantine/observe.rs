@@ -1,5 +1,6 @@
 //! What one step of an incident is decided on.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::operator::context::{Context, LiveCloud, Unusable, is_finished};
 use crate::operator::places;
 use crate::operator::rests::Rest;
 use crate::operator::{alerts, cloud};
-use crate::quarantine::{self, CloudSight, Incident, Joined, Memory, Observation, PlanSight, Refusal, RunFacts};
+use crate::quarantine::{self, CloudSight, Incident, Joined, Memory, Observation, PlanSight, Refusal, RunFacts, RunState};
 
 /// What was seen for one step.
 pub(super) struct Seen {
@@ -30,11 +31,13 @@ pub(super) struct Seen {
     pub(super) idle: Duration,
     /// How often the object had been woken when this look began.
     pub(super) wakes: u64,
+    absence: Option<(Timestamp, Timestamp)>,
     tick: Duration,
     sight: CloudSight,
     gates: Result<(), Refusal>,
     earlier_reason: Option<String>,
     view: Option<Arc<HostView>>,
+    lists_servers: bool,
     runs: Vec<RunFacts>,
     moments: Vec<TimelineEntry>,
     joined: Joined,
@@ -53,6 +56,7 @@ impl Seen {
             created: quarantine.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0),
             deleted: quarantine.metadata.deletion_timestamp.as_ref().map(|time| time.0),
             alert_moments: &self.moments,
+            absence: self.absence,
             tick: self.tick,
         }
     }
@@ -64,6 +68,7 @@ impl Seen {
             gates: self.gates.clone(),
             earlier_reason: self.earlier_reason.as_deref(),
             view: self.view.as_deref(),
+            lists_servers: self.lists_servers,
             runs: &self.runs,
             joined: self.joined,
             has_pool: self.has_pool,
@@ -89,11 +94,13 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
         memory: context.memory(&uid),
         wakes: context.rests.wakes(&uid),
         idle: inventory.idle_interval.get(),
+        absence: context.leadership.absence(),
         tick: inventory.active_interval.get(),
         sight: CloudSight::Usable,
         gates: Ok(()),
         earlier_reason: None,
         view: None,
+        lists_servers: false,
         runs: runs_of(context, quarantine, &uid),
         moments: alerts::moments_of(quarantine),
         joined: plan::joined(context, quarantine),
@@ -104,8 +111,16 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
     if is_released(quarantine) && quarantine.metadata.deletion_timestamp.is_none() {
         return seen;
     }
-    match look(context, quarantine, &host, anew).await {
+    let mut wanted = wanted(quarantine, &seen.runs);
+    let mut looked = look(context, quarantine, &host, wanted, anew).await;
+    if looked.is_err() && wanted == Wanted::Servers && quarantine.metadata.deletion_timestamp.is_some() {
+        // Its moves are followed by their own records; the list would only make a figure better.
+        wanted = Wanted::Service;
+        looked = look(context, quarantine, &host, wanted, anew).await;
+    }
+    match looked {
         Ok((live, view)) => {
+            seen.lists_servers = wanted != Wanted::Service;
             seen.earlier_reason = earlier_reason(context, &seen.uid, &host, &view);
             seen.gates = gates(context, quarantine);
             seen.plan = plan::sight(context, &live, quarantine, &view, &seen.runs, &seen.joined).await;
@@ -117,27 +132,71 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
     seen
 }
 
-/// The runs of this incident, with those that people deleted, and those that people made for servers of the host and that have not ended: the drain takes them over.
+/// The runs of this incident, with those that people deleted, and those that people made for servers of the host: the drain takes over what has not ended, and keeps counting what has moved a server since it began.
 fn runs_of(context: &Context, quarantine: &HostQuarantine, uid: &str) -> Vec<RunFacts> {
     let mut runs: Vec<RunFacts> = context.runs_of(uid).iter().filter_map(|run| RunFacts::of(run, uid)).collect();
     runs.extend(quarantine.status.iter().flat_map(|status| quarantine::remembered(status, &runs)).collect::<Vec<_>>());
     let spec = &quarantine.spec;
     let stored = context.stores.runs.state();
-    let by_hand = stored.iter().filter_map(|object| object.0.as_ref().ok()).filter(|run| places::is_by_hand(run) && !is_finished(run));
-    runs.extend(by_hand.filter(|run| run.spec.cloud == spec.cloud && run.spec.source_host == spec.host).filter_map(RunFacts::by_hand));
+    let by_hand = stored.iter().filter_map(|object| object.0.as_ref().ok()).filter(|run| places::is_by_hand(run));
+    let here = by_hand.filter(|run| run.spec.cloud == spec.cloud && run.spec.source_host == spec.host);
+    let (mut ended, mut open) = (Vec::new(), Vec::new());
+    for run in here {
+        let list = if is_finished(run) { &mut ended } else { &mut open };
+        list.extend(RunFacts::by_hand(run));
+    }
+    let created = quarantine.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
+    runs.extend(moved_since(created, ended));
+    // What is under way says more of a server than what has ended.
+    runs.extend(open);
     runs
 }
 
+/// The runs that moved a server at this moment or later; one for each server.
+fn moved_since(begin: Timestamp, runs: Vec<RunFacts>) -> impl Iterator<Item = RunFacts> {
+    let ended = |run: &RunFacts| if let RunState::Succeeded(at) = run.state { Some(at) } else { None };
+    let latest = runs.into_iter().filter(|run| ended(run).is_some_and(|at| at >= begin)).fold(BTreeMap::new(), |mut latest, run| {
+        let known = latest.get(&run.server).and_then(ended);
+        if known < ended(&run) {
+            latest.insert(run.server, run);
+        }
+        latest
+    });
+    latest.into_values()
+}
+
+/// What a look at the host is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// The service's row alone, read anew: it is written next.
+    Service,
+    /// The servers.
+    Servers,
+}
+
+/// Before the host is seen to be disabled, and when it is given back, its servers do not matter, and listing them would only delay that, or keep it from being done where Nova answers for its services and
+/// not for its servers. Moves that are followed while the object is deleted end exposures.
+fn wanted(quarantine: &HostQuarantine, runs: &[RunFacts]) -> Wanted {
+    let followed = quarantine.metadata.deletion_timestamp.is_some() && runs.iter().any(|run| matches!(run.state, RunState::Open | RunState::Queued));
+    if only_the_service_matters(quarantine) && !followed { Wanted::Service } else { Wanted::Servers }
+}
+
 /// One look at the host.
-async fn look(context: &Context, quarantine: &HostQuarantine, host: &HostName, anew: bool) -> Result<(Arc<LiveCloud>, Arc<HostView>), Unusable> {
+async fn look(
+    context: &Context,
+    quarantine: &HostQuarantine,
+    host: &HostName,
+    wanted: Wanted,
+    anew: bool,
+) -> Result<(Arc<LiveCloud>, Arc<HostView>), Unusable> {
     let live = cloud::usable(context, &quarantine.spec.cloud)?;
     if live.inventory.services().is_none() {
         return Err(Unusable { reason: "Looking".into(), message: format!("waiting for the first look at OpenStackCloud {}", quarantine.spec.cloud) });
     }
-    if let Some(error) = live.inventory.host_error(host) {
+    let writes_next = wanted == Wanted::Service;
+    if let Some(error) = live.inventory.host_error(host).filter(|_| !writes_next) {
         return Err(unusable(&error.fault));
     }
-    let writes_next = only_the_service_matters(quarantine);
     if let Some(view) = live.inventory.host(host).filter(|view| !anew && !writes_next && is_newer_than_the_cordon(quarantine, view)) {
         return Ok((live, view));
     }
@@ -152,8 +211,8 @@ async fn look(context: &Context, quarantine: &HostQuarantine, host: &HostName, a
     }
 }
 
-/// Before the host is seen to be disabled, and when it is given back, its servers do not matter, and listing them would only delay that: the drain needs a list begun afterwards. The service
-/// row is read anew: what stands in it is what release gives back, and what nobody else's write may be overwritten by.
+/// Whether the next write is one to the service. Its row is read anew: what stands in it is what release gives back, and what nobody else's write may be overwritten by. The drain needs a list that is begun
+/// afterwards.
 fn only_the_service_matters(quarantine: &HostQuarantine) -> bool {
     let cordoning = moment(quarantine, TimelineEvent::CordonVerified).is_none() && !shows_its_plan_first(quarantine);
     quarantine.spec.mode.writes() && (quarantine::releases(quarantine) || quarantine.metadata.deletion_timestamp.is_some() || cordoning)
@@ -247,9 +306,11 @@ pub(super) fn is_released(quarantine: &HostQuarantine) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::json;
 
     use super::*;
+    use crate::api::MigrationRun;
 
     fn quarantine(mode: &str, last: &str, release: bool) -> HostQuarantine {
         let spec = serde_json::from_value(json!({"cloud": "c", "host": "h", "mode": mode, "release": {"requested": release, "force": release}})).unwrap();
@@ -266,5 +327,32 @@ mod tests {
         assert!(!needs_no_list("Enforce", "cordonVerified"));
         assert!(!needs_no_list("Observe", "decided"));
         assert!(only_the_service_matters(&quarantine("Enforce", "cordonVerified", true)));
+    }
+
+    #[test]
+    fn a_server_that_a_person_moved_while_the_host_is_drained_keeps_being_counted() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let run = |state| {
+            let spec = json!({"cloud": "c", "server": "0b6f8a4e-5c1d-4c0e-9a3f-6c1f1d2e3a4b", "sourceHost": "h"});
+            RunFacts { state, ..RunFacts::by_hand(&MigrationRun::new("r", serde_json::from_value(spec).unwrap())).unwrap() }
+        };
+        let runs = vec![run(RunState::Succeeded(at(20))), run(RunState::Succeeded(at(30))), run(RunState::Succeeded(at(9))), run(RunState::Superseded)];
+        assert_eq!(moved_since(at(10), runs.clone()).map(|run| run.state).collect::<Vec<_>>(), [RunState::Succeeded(at(30))]);
+        assert_eq!(moved_since(at(31), runs).count(), 0);
+    }
+
+    #[test]
+    fn while_an_object_is_deleted_its_servers_are_listed_as_long_as_moves_are_followed() {
+        let mut deleted = quarantine("Enforce", "cordonVerified", false);
+        deleted.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        let run = |state: &serde_json::Value| {
+            let spec = json!({"cloud": "c", "server": "0b6f8a4e-5c1d-4c0e-9a3f-6c1f1d2e3a4b", "sourceHost": "h"});
+            let attempts = json!([{"number": 1, "intentAt": "2026-03-02T08:15:04.000000Z", "endedAt": state}]);
+            let mut run = MigrationRun::new("r", serde_json::from_value(spec).unwrap());
+            run.status = serde_json::from_value(json!({"attempts": attempts})).unwrap();
+            RunFacts::by_hand(&run).unwrap()
+        };
+        assert_eq!(wanted(&deleted, &[run(&json!("2026-03-02T08:15:05.000000Z"))]), Wanted::Service);
+        assert_eq!(wanted(&deleted, &[run(&json!(null))]), Wanted::Servers);
     }
 }

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use kube::ResourceExt as _;
 use uuid::Uuid;
 
-use crate::api::HostQuarantine;
 use crate::api::alert::Decision;
 use crate::api::quarantine::ResidentReason;
 use crate::api::units::{ResponseAction, Scope};
+use crate::api::{HostAlertStatus, HostQuarantine};
 use crate::inventory::{HostView, Server, ServerId};
 use crate::kubernetes::guard;
 use crate::operator::context::{Context, LiveCloud};
@@ -17,21 +16,29 @@ use crate::operator::places;
 use crate::plan::{NoPlace, Subject, digest, spread};
 use crate::quarantine::{Joined, PlanSight, RunFacts, effective_scope, passengers};
 
-/// What later alerts on the host ask for: those that were decided to join this object, each with what the policy that decided asked for.
+/// What later alerts on the host ask for: those that were decided to join this very object, each with what the policy that decided asked for.
 pub(super) fn joined(context: &Context, quarantine: &HostQuarantine) -> Joined {
-    let name = quarantine.name_any();
-    let created = quarantine.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0);
-    let mut joined = Joined::default();
-    for alert in guard::all(&context.stores.alerts) {
-        let Some(status) = alert.status.filter(|status| status.quarantine.as_ref() == Some(&name)) else { continue };
-        if status.decision != Some(Decision::AlreadyQuarantined) {
-            continue;
-        }
-        joined.scope = joined.scope.max(status.scope);
-        joined.drain |= status.action == Some(ResponseAction::Drain);
-        joined.is_new |= status.last_received.is_some_and(|received| received.0 > created);
+    let joined = guard::select(&context.stores.alerts, |alert| joins(quarantine, alert.status.as_ref()?));
+    joined.into_iter().fold(Joined::default(), |all, one| Joined {
+        scope: all.scope.max(one.scope),
+        drain: all.drain.max(one.drain),
+        is_new: all.is_new || one.is_new,
+    })
+}
+
+/// What an alert that joined this object asks for. Another object of the same name, of yesterday or of another host, is another incident.
+fn joins(quarantine: &HostQuarantine, alert: &HostAlertStatus) -> Option<Joined> {
+    let uid = quarantine.metadata.uid.as_ref()?;
+    if alert.quarantine_uid.as_ref() != Some(uid) || alert.decision != Some(Decision::AlreadyQuarantined) {
+        return None;
     }
-    joined
+    let received = alert.last_received.as_ref().map(|time| time.0);
+    let created = quarantine.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    Some(Joined {
+        scope: alert.scope,
+        drain: received.filter(|_| alert.action == Some(ResponseAction::Drain)),
+        is_new: received.zip(created).is_some_and(|(received, created)| received > created),
+    })
 }
 
 /// The plan as it would be made now; nothing while it is not known what the other hosts have room for.
@@ -91,4 +98,27 @@ fn name_of(quarantine: &HostQuarantine, scope: Scope, sight: &PlanSight) -> Stri
     ]);
     let servers: Vec<ServerId> = sight.moves.keys().copied().collect();
     digest(&Subject { cloud: &spec.cloud, host: &spec.host, scope: scope.as_str(), method: &method, servers: &servers, allowed: &sight.hosts })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_alert_joins_the_object_that_it_joined_and_no_other_of_its_name() {
+        let object = |uid: &str| {
+            let mut object = HostQuarantine::new("maint", serde_json::from_value(json!({"cloud": "c", "host": "h"})).unwrap());
+            object.metadata.uid = Some(uid.to_owned());
+            object
+        };
+        let alert = json!({"decision": "AlreadyQuarantined", "quarantine": "maint", "quarantineUID": "u-1", "scope": "Unknown", "action": "Drain", "lastReceived": "2026-11-25T10:00:00.000001Z"});
+        let alert: HostAlertStatus = serde_json::from_value(alert).unwrap();
+        let joined = joins(&object("u-1"), &alert).unwrap();
+        assert_eq!((joined.scope, joined.drain), (Some(Scope::Unknown), Some("2026-11-25T10:00:00.000001Z".parse().unwrap())));
+        assert_eq!(joins(&object("u-2"), &alert), None);
+        let triggered = HostAlertStatus { decision: Some(Decision::Quarantined), ..alert };
+        assert_eq!(joins(&object("u-1"), &triggered), None);
+    }
 }

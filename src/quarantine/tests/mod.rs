@@ -2,6 +2,7 @@
 
 mod approval;
 mod course;
+mod deadline;
 mod people;
 mod property;
 mod scopes;
@@ -23,7 +24,7 @@ use crate::quarantine::decide::decide;
 use crate::quarantine::report::moment_of;
 use crate::quarantine::{
     Action, CloudSight, DEADLINE_EXCEEDED, Incident, Joined, Memory, NewRun, Observation, Permission, PlanSight, RUNS_PER_SERVER, Refusal, RunFacts, RunState,
-    Write, passengers, permission, remembered, run_name,
+    Write, entry, passengers, permission, remembered, run_name,
 };
 
 const UID: &str = "5f3a9c01-0000-4000-8000-000000000001";
@@ -59,6 +60,7 @@ fn facts(n: u128, ordinal: u32, state: RunState) -> RunFacts {
         first_intent: None,
         plan: String::new(),
         created: at(100),
+        retry: None,
         rows: vec![],
         tried_as: None,
         wait: None,
@@ -83,7 +85,13 @@ struct World {
     memory: Memory,
     deleted: Option<Timestamp>,
     decided: Option<i64>,
+    /// What the sensor's stamp says, by the node's own clock.
+    written: Option<i64>,
+    /// From when until when no operator acted.
+    absence: Option<(Timestamp, Timestamp)>,
     now: i64,
+    /// What is added to whole seconds in the operator's own time.
+    micros: i64,
 }
 
 impl World {
@@ -115,7 +123,10 @@ impl World {
             memory: Memory::default(),
             deleted: None,
             decided: None,
+            written: None,
+            absence: None,
             now: 100,
+            micros: 0,
         }
     }
 
@@ -127,17 +138,20 @@ impl World {
     /// One decision, a second after the one before; writes to the service take effect, everything else is up to the test.
     fn step(&mut self) -> Vec<Action> {
         self.now += 1;
+        let now = at(self.now) + jiff::SignedDuration::from_micros(self.micros);
         let view = HostView {
             host: "cmp-1".into(),
-            begun_at: at(self.now),
-            ended_at: at(self.now),
+            begun_at: now,
+            ended_at: now,
             services: self.service.iter().cloned().collect(),
             servers: self.servers.clone(),
             migrations: self.migrations.clone(),
             consumers: self.consumers.clone(),
             soft_deleted: self.soft_deleted.clone(),
         };
-        let moments: Vec<_> = self.decided.iter().map(|decided| crate::quarantine::entry(TimelineEvent::Decided, at(*decided), ClockName::Operator)).collect();
+        let written = self.written.map(|written| entry(TimelineEvent::AlertWritten, at(written), ClockName::Node));
+        let decided = self.decided.map(|decided| entry(TimelineEvent::Decided, at(decided), ClockName::Operator));
+        let moments: Vec<_> = written.into_iter().chain(decided).collect();
         let incident = Incident {
             name: "q",
             uid: UID,
@@ -146,6 +160,7 @@ impl World {
             created: at(100),
             deleted: self.deleted,
             alert_moments: &moments,
+            absence: self.absence,
             tick: Duration::from_secs(1),
         };
         // As the operator puts them together: the objects, and what is remembered of those that are gone.
@@ -157,12 +172,13 @@ impl World {
             gates: self.gates.clone(),
             earlier_reason: None,
             view: Some(&view),
+            lists_servers: true,
             runs: &runs,
             joined: self.joined,
             has_pool: self.has_pool,
             plan: Some(&plan),
         };
-        let next = decide(&incident, &self.status, &seen, &self.memory, at(self.now));
+        let next = decide(&incident, &self.status, &seen, &self.memory, now);
         self.status = next.status;
         self.memory = next.memory;
         for action in &next.actions {
@@ -199,7 +215,8 @@ impl World {
     /// Makes the runs that were asked for, as the operator does.
     fn make(&mut self, actions: &[Action]) {
         for new in made(actions) {
-            self.runs.push(RunFacts { server: new.server, ordinal: new.ordinal, plan: new.plan, created: at(self.now), ..facts(0, 1, RunState::Pending) });
+            let (created, retry) = (at(self.now), new.retry);
+            self.runs.push(RunFacts { server: new.server, ordinal: new.ordinal, plan: new.plan, created, retry, ..facts(0, 1, RunState::Pending) });
         }
     }
 
@@ -219,6 +236,28 @@ impl World {
 
     fn steps(&mut self, n: usize) -> Vec<Action> {
         (0..n).flat_map(|_| self.step()).collect()
+    }
+
+    /// One decision at a moment.
+    fn step_at(&mut self, micros: i64) -> Vec<Action> {
+        (self.now, self.micros) = (micros / 1_000_000 - 1, micros % 1_000_000);
+        self.step()
+    }
+
+    /// Somebody else disables the host.
+    fn disable(&mut self, reason: Option<&str>) {
+        let service = self.service.as_mut().unwrap();
+        (service.status, service.disabled_reason) = (ServiceStatus::Disabled, reason.map(Into::into));
+    }
+
+    /// Somebody else enables the host.
+    fn enable(&mut self) {
+        let service = self.service.as_mut().unwrap();
+        (service.status, service.disabled_reason) = (ServiceStatus::Enabled, None);
+    }
+
+    fn message(&self, kind: Kind) -> String {
+        find(&self.status.conditions, kind).unwrap().message.clone()
     }
 
     #[track_caller]

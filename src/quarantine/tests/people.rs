@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::MigrationRun;
-use crate::api::quarantine::{Abort, DeletionPolicy, ReleaseVerdict};
+use crate::api::quarantine::{Abort, DeletionPolicy, ReleaseVerdict, Trigger};
 use crate::api::units::Scope;
 use crate::quarantine::{DELETED_RUNS_KEPT, permission_for, remembers_deletion, withdrawal};
 
@@ -108,6 +108,9 @@ fn undo_in_mid_drain_by_force_withdraws_what_is_queued_and_supersedes_the_rest()
     assert_eq!(world.service.as_ref().unwrap().status, ServiceStatus::Enabled);
     let sealed = world.status.measured.as_ref().unwrap().exposure.clone().unwrap();
     assert_eq!((sealed.servers, sealed.since), (0, None));
+    let progress = world.status.progress.unwrap();
+    assert_eq!((progress.waiting, progress.running, progress.remaining), (0, 0, 2));
+    assert_eq!((world.status.residents.len(), world.status.resident_count), (0, Some(0)));
 }
 
 #[test]
@@ -129,6 +132,28 @@ fn a_new_retry_token_begins_anew() {
     let since = world.status.retry.clone();
     world.step();
     assert_eq!(world.status.retry, since);
+}
+
+/// The API server cuts the time of creation to whole seconds, so that a run made just after a retry looks older than it.
+#[test]
+fn what_is_made_after_a_retry_within_the_same_second_counts() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.steps(2);
+    world.run(1, RunState::Failed("AttemptsExhausted".into(), "3 attempts".into()));
+    world.spec.retry_token = "again".into();
+    world.micros = 300_000;
+    world.go();
+    for end in [RunState::Failed("AttemptsExhausted".into(), "3 attempts".into()), RunState::Deleted] {
+        let last = world.runs.last_mut().unwrap();
+        assert_eq!((last.ordinal, last.state.clone()), (2, RunState::Pending));
+        last.state = end;
+        assert!(made(&world.step()).is_empty());
+        world.runs.last_mut().unwrap().state = RunState::Pending;
+    }
+    // Another retry is another beginning.
+    world.runs.last_mut().unwrap().state = RunState::Deleted;
+    world.spec.retry_token = "once more".into();
+    assert_eq!(named(&world.step()), vec![(1, 3)]);
 }
 
 #[test]
@@ -186,6 +211,71 @@ fn deleting_seals_the_figures() {
 }
 
 #[test]
+fn servers_that_leave_while_the_object_is_deleted_count_no_longer() {
+    let mut world = World::new().with_servers(vec![server(1, "MIGRATING"), server(2, "SUSPENDED")]);
+    world.steps(3);
+    world.run(1, RunState::Open);
+    world.deleted = Some(at(world.now));
+    world.step();
+    world.servers.remove(0);
+    world.now = 199;
+    world.step();
+    world.run(1, RunState::Succeeded(at(world.now)));
+    world.now = 299;
+    assert_eq!(world.step(), vec![Action::RemoveFinalizer]);
+    assert_eq!(world.status.measured.as_ref().unwrap().exposure.as_ref().unwrap().server_seconds, 100 + 200);
+}
+
+#[test]
+fn deleting_gives_a_host_back_however_long_its_moves_took() {
+    let mut world = World::new().with_servers(vec![server(1, "MIGRATING")]);
+    (world.spec.scope, world.spec.deletion_policy) = (Scope::Maintenance, DeletionPolicy::Release);
+    world.steps(2);
+    world.run(1, RunState::Open);
+    world.deleted = Some(at(world.now));
+    world.now += 1500;
+    assert!(world.step().is_empty());
+    world.run(1, RunState::Succeeded(at(world.now)));
+    let actions = world.steps(2);
+    assert_eq!(writes(&actions), vec![Write::Enable]);
+    assert!(actions.contains(&Action::RemoveFinalizer));
+}
+
+#[test]
+fn a_host_that_nova_does_not_give_back_keeps_a_deleted_object_for_ten_minutes() {
+    let mut world = World::new();
+    (world.spec.scope, world.spec.deletion_policy) = (Scope::Maintenance, DeletionPolicy::Release);
+    world.steps(3);
+    world.deleted = Some(at(world.now));
+    let refuse = |world: &mut World| {
+        world.memory.refused = Some("Policy doesn't allow it".into());
+        let ours = world.service.clone();
+        let actions = world.step();
+        world.service = ours;
+        actions.contains(&Action::RemoveFinalizer)
+    };
+    assert!(!refuse(&mut world));
+    world.now += 598;
+    assert!(!refuse(&mut world));
+    assert!(refuse(&mut world));
+}
+
+#[test]
+fn one_failed_look_lets_no_deleted_object_go() {
+    let mut world = World::new().with_servers(vec![server(1, "MIGRATING")]);
+    world.steps(2);
+    world.run(1, RunState::Open);
+    world.deleted = Some(at(world.now));
+    for _ in 0..3 {
+        world.now += 400;
+        world.cloud = CloudSight::Unusable { reason: "Unreachable".into(), message: "down".into() };
+        assert!(world.step().is_empty());
+        world.cloud = CloudSight::Usable;
+        assert!(world.step().is_empty());
+    }
+}
+
+#[test]
 fn a_run_of_a_plan_that_was_replaced_is_over() {
     let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
     world.steps(2);
@@ -214,6 +304,28 @@ fn exposure_is_a_closed_sum_and_how_many_still_count_since_when() {
     world.now = 169;
     world.step();
     assert_eq!((exposure(&world).server_seconds, exposure(&world).servers, exposure(&world).since), (130, 0, None));
+}
+
+#[test]
+fn exposure_loses_nothing_where_many_leave_within_seconds() {
+    let mut world = World::new().with_servers((1..=10).map(|n| server(n, "ACTIVE")).collect());
+    world.steps(2);
+    for k in 1..=10 {
+        world.servers.pop();
+        world.step_at(110_000_000 + k * 900_000);
+    }
+    let exposure = world.status.measured.as_ref().unwrap().exposure.clone().unwrap();
+    // 10 servers for 10 s, and 0.9 + 1.8 + ... + 9 s.
+    assert_eq!((exposure.server_seconds, exposure.remainder_micros, exposure.servers), (149, 500_000, 0));
+}
+
+#[test]
+fn exposure_begins_by_our_own_clock_whatever_the_nodes_says() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    (world.written, world.decided) = (Some(-946_684_800), Some(99));
+    world.steps(2);
+    assert_eq!(world.status.measured.as_ref().unwrap().exposure.as_ref().unwrap().since.as_ref().unwrap().0, at(99));
+    assert_eq!(world.moment(TimelineEvent::AlertWritten), Some(at(-946_684_800)));
 }
 
 #[test]
@@ -282,8 +394,7 @@ fn a_deleted_run_that_left_its_server_in_error_still_says_so() {
 fn what_was_refused_in_time_is_not_too_old_when_its_gate_opens_within_the_deadline() {
     let by_policy = || {
         let mut world = World::new();
-        world.spec.trigger =
-            Some(crate::api::quarantine::Trigger { policy: "p".into(), policy_generation: 1, alerts: vec!["a".into()], rules: Vec::new(), over_budget: false });
+        world.spec.trigger = Some(Trigger { policy: "p".into(), policy_generation: 1, alerts: vec!["a".into()], rules: Vec::new(), over_budget: false });
         world.decided = Some(100);
         world.gates = Err(Refusal { reason: "OverBudget".into(), message: "full".into(), is_final: false });
         world

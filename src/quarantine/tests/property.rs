@@ -18,6 +18,7 @@ enum Event {
     Fail(u128),
     DeleteRun(u128),
     Enable,
+    DisableByHand,
     ReplaceService,
     CloudDown(bool),
     Gate(bool),
@@ -45,6 +46,7 @@ fn event() -> impl Strategy<Value = Event> {
         2 => n.clone().prop_map(Event::Fail),
         1 => n.prop_map(Event::DeleteRun),
         1 => Just(Event::Enable),
+        1 => Just(Event::DisableByHand),
         1 => Just(Event::ReplaceService),
         2 => any::<bool>().prop_map(Event::CloudDown),
         1 => any::<bool>().prop_map(Event::Gate),
@@ -73,10 +75,8 @@ impl World {
             Event::Advance(n) => self.advance(n),
             Event::Fail(n) => self.end(n, |_| RunState::Failed("AttemptsExhausted".into(), "3 attempts".into())),
             Event::DeleteRun(n) => self.end(n, |_| RunState::Deleted),
-            Event::Enable => {
-                let service = self.service.as_mut().unwrap();
-                (service.status, service.disabled_reason) = (ServiceStatus::Enabled, None);
-            }
+            Event::Enable => self.enable(),
+            Event::DisableByHand => self.disable(Some("bad RAM")),
             Event::ReplaceService => {
                 let service = self.service.as_mut().unwrap();
                 service.id = crate::inventory::ServiceId("s-2".into());
@@ -137,6 +137,8 @@ impl World {
         prop_assert!(truth == 1 || before.deleted, "exactly one of Ready, Reconciling, Stalled: {:#?}", status.conditions);
         prop_assert!(status.conditions.iter().all(|condition| !condition.reason.is_empty()));
         prop_assert!(before.scope.is_none_or(|scope| status.effective_scope >= Some(scope)), "the scope fell");
+        let kept = before.by_hand && self.service.as_ref().unwrap().disabled_reason.as_deref() != Some("bad RAM");
+        prop_assert!(!kept || before.untouched, "wrote over a person's word");
         let enables = writes(actions).contains(&Write::Enable);
         prop_assert!(!enables || self.spec.release.requested, "enabled a host that nobody released");
         let runs = made(actions);
@@ -151,7 +153,9 @@ impl World {
         prop_assert!(!before.released || actions.iter().all(|action| *action == Action::RemoveFinalizer), "did something after release");
         if status.phase == Some(Phase::Empty) && self.cloud == CloudSight::Usable && !before.deleted {
             prop_assert!(self.servers.is_empty(), "called a host with servers empty");
-            prop_assert!(mark::Mark::on(self.service.as_ref().unwrap()).is_some_and(|mark| mark.uid == UID), "called a host in service empty");
+            let service = self.service.as_ref().unwrap();
+            let by_hand = service.status == ServiceStatus::Disabled && service.disabled_reason.as_deref() == Some("bad RAM");
+            prop_assert!(by_hand || mark::Mark::on(service).is_some_and(|mark| mark.uid == UID), "called a host in service empty");
         }
         prop_assert!(status.residents.len() <= 32 && status.resident_count.unwrap_or_default() as usize >= status.residents.len());
         let exposed = |status: &HostQuarantineStatus| {
@@ -172,6 +176,10 @@ struct Before {
     scope: Option<Scope>,
     released: bool,
     deleted: bool,
+    /// Nothing was written to the host's service yet.
+    untouched: bool,
+    /// A person keeps the host out of service.
+    by_hand: bool,
 }
 
 proptest! {
@@ -192,6 +200,8 @@ proptest! {
                 scope: world.status.effective_scope,
                 released: is_true(&world.status.conditions, Kind::Released),
                 deleted: world.deleted.is_some(),
+                untouched: world.status.host.is_none() || world.status.host.as_ref().is_some_and(|host| host.disabled_before),
+                by_hand: world.service.as_ref().unwrap().disabled_reason.as_deref() == Some("bad RAM"),
             };
             let runs = world.runs.clone();
             let actions = world.step();

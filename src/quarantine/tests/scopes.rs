@@ -3,17 +3,12 @@
 use super::*;
 use crate::api::quarantine::{Abort, Trigger};
 use crate::api::units::{PoolUse, ResponseAction, Scope};
-use crate::quarantine::{TRIGGER_TOO_OLD, entry, pool_use, withdrawal};
+use crate::quarantine::{TRIGGER_TOO_OLD, pool_use, withdrawal};
 
 fn by_operator(mut world: World) -> World {
     world.spec.trigger = Some(Trigger { policy: "p".into(), policy_generation: 1, alerts: vec!["a".into()], rules: Vec::new(), over_budget: false });
     world.decided = Some(100);
     world
-}
-
-fn enable(world: &mut World) {
-    let service = world.service.as_mut().unwrap();
-    (service.status, service.disabled_reason) = (ServiceStatus::Enabled, None);
 }
 
 #[test]
@@ -108,7 +103,7 @@ fn active_alerts_that_join_what_a_person_made_or_holds_change_the_scope_and_noth
     world.spec.action = ResponseAction::Cordon;
     world.steps(2);
     assert_eq!(world.reason(Kind::AlertWhileHeld), "NotHeld");
-    world.joined = Joined { scope: Some(Scope::Unknown), drain: true, is_new: true };
+    world.joined = Joined { scope: Some(Scope::Unknown), drain: Some(at(100)), is_new: true };
     world.step();
     assert_eq!(world.status.effective_action, Some(ResponseAction::Cordon));
     assert_eq!(world.status.effective_scope, Some(Scope::Unknown));
@@ -142,7 +137,7 @@ fn active_action_cordon_is_no_shield_and_a_decision_to_drain_runs_the_gates_once
     world.steps(3);
     world.assert_phase(Phase::Cordoned);
     world.gates = Err(Refusal { reason: "OverBudget".into(), message: "full".into(), is_final: false });
-    world.joined = Joined { scope: Some(Scope::HostThreatened), drain: true, is_new: true };
+    world.joined = Joined { scope: Some(Scope::HostThreatened), drain: Some(at(100)), is_new: true };
     world.step();
     world.assert_phase(Phase::Cordoned);
     assert!(find(&world.status.conditions, Kind::Ready).unwrap().message.contains("full"));
@@ -162,7 +157,7 @@ fn contested_in_maintenance_stops_the_drain() {
     world.step();
     world.go();
     world.assert_phase(Phase::Draining);
-    enable(&mut world);
+    world.enable();
     world.step();
     world.assert_phase(Phase::Blocked);
     assert_eq!(world.reason(Kind::Stalled), "Contested");
@@ -178,7 +173,7 @@ fn contested_on_a_suspect_host_never_stops_the_drain() {
     (world.spec.scope, world.spec.allow_unapproved, world.has_pool) = (Scope::HostCompromised, true, true);
     world.step();
     world.go();
-    enable(&mut world);
+    world.enable();
     world.step();
     assert_eq!(world.reason(Kind::Cordoned), "Contested");
     assert!(world.moment(TimelineEvent::Contested).is_some());
@@ -188,7 +183,7 @@ fn contested_on_a_suspect_host_never_stops_the_drain() {
     for pause in [60, 120, 240] {
         world.now += pause;
         world.steps(2);
-        enable(&mut world);
+        world.enable();
         world.step();
     }
     assert_eq!(world.status.contest.as_ref().unwrap().disabled_again, 3);
@@ -198,16 +193,117 @@ fn contested_on_a_suspect_host_never_stops_the_drain() {
 }
 
 #[test]
+fn who_disables_the_host_with_a_reason_of_their_own_contests_nothing_and_keeps_their_word() {
+    for scope in [Scope::Maintenance, Scope::HostCompromised] {
+        let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+        (world.spec.scope, world.spec.allow_unapproved, world.has_pool) = (scope, true, true);
+        world.step();
+        world.go();
+        world.disable(Some("bad RAM"));
+        world.now += 100;
+        assert!(writes(&world.steps(3)).is_empty(), "their reason stands");
+        world.assert_phase(Phase::Draining);
+        assert_eq!((world.reason(Kind::Contested), world.reason(Kind::Cordoned)), ("NotContested".into(), "DisabledByOthers".into()));
+        assert!(is_true(&world.status.conditions, Kind::Cordoned) && world.message(Kind::Cordoned).contains("bad RAM"));
+        assert_eq!(permission(&world.object()), Permission::Permits);
+        world.servers.clear();
+        world.run(1, RunState::Succeeded(at(world.now)));
+        world.steps(3);
+        world.assert_phase(Phase::Empty);
+        world.spec.release.requested = true;
+        assert!(writes(&world.steps(2)).is_empty());
+        world.assert_phase(Phase::Released);
+        assert_eq!(world.reason(Kind::Released), "DisabledByOthers");
+        assert_eq!(world.service.as_ref().unwrap().disabled_reason.as_deref(), Some("bad RAM"));
+    }
+}
+
+#[test]
+fn who_enables_the_host_again_takes_their_own_word_back() {
+    let mut world = World::new();
+    world.steps(3);
+    world.disable(None);
+    world.step();
+    world.assert_phase(Phase::Empty);
+    world.enable();
+    world.step();
+    assert_eq!(world.reason(Kind::Cordoned), "Contested");
+    world.now += 60;
+    assert_eq!(writes(&world.step()).len(), 1);
+    world.spec.release.requested = true;
+    world.spec.release.force = true;
+    assert_eq!(writes(&world.steps(2)), vec![Write::Enable], "as it was before the quarantine");
+}
+
+#[test]
+fn a_reason_that_nova_compute_lifts_by_itself_is_nobodys_word() {
+    let mut world = World::new();
+    world.steps(3);
+    world.disable(Some("AUTO: Connection to libvirt lost: 1"));
+    world.step();
+    assert_eq!(world.reason(Kind::Cordoned), "Contested");
+}
+
+#[test]
+fn what_nova_refuses_to_sidestep_a_person_can_do() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.step();
+    world.enable();
+    world.memory.refused = Some("Policy doesn't allow it".into());
+    world.step();
+    world.enable();
+    world.assert_phase(Phase::Blocked);
+    world.disable(Some("for Sidestep"));
+    assert_eq!(named(&world.step()), vec![(1, 1)]);
+    world.assert_phase(Phase::Draining);
+}
+
+#[test]
+fn the_third_time_that_the_host_is_disabled_again_is_no_dead_end_yet() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    world.step();
+    world.go();
+    for pause in [60, 120, 240] {
+        world.enable();
+        world.step();
+        world.now += pause;
+        assert_eq!(writes(&world.step()).len(), 1);
+        world.assert_phase(Phase::Draining);
+        world.step();
+        assert_eq!(world.reason(Kind::Contested), "NotContested");
+    }
+}
+
+#[test]
 fn contested_a_suspended_object_does_not_disable_the_host_again() {
     let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
     world.steps(2);
     world.spec.suspend = true;
-    enable(&mut world);
+    world.enable();
     world.step();
     world.now += 1000;
     assert!(writes(&world.steps(2)).is_empty());
+    world.assert_phase(Phase::Suspended);
+    assert!(world.message(Kind::Ready).contains("is not out of service"), "{}", world.message(Kind::Ready));
+    assert!(world.message(Kind::Contested).contains("once spec.suspend"), "{}", world.message(Kind::Contested));
     world.spec.suspend = false;
     assert_eq!(writes(&world.step()).len(), 1);
+}
+
+#[test]
+fn what_joined_while_suspended_makes_no_drain_of_a_cordon_afterwards_and_what_joins_then_does() {
+    let mut world = by_operator(World::new().with_servers(vec![server(1, "ACTIVE")]));
+    world.spec.action = ResponseAction::Cordon;
+    world.steps(3);
+    world.spec.suspend = true;
+    world.joined = Joined { scope: Some(Scope::HostCompromised), drain: Some(at(world.now)), is_new: true };
+    world.step();
+    world.spec.suspend = false;
+    world.steps(3);
+    assert_eq!((world.status.effective_action, world.status.effective_scope), (Some(ResponseAction::Cordon), Some(Scope::HostCompromised)));
+    world.joined.drain = Some(at(world.now));
+    world.step();
+    assert_eq!(world.status.effective_action, Some(ResponseAction::Drain));
 }
 
 #[test]
@@ -232,7 +328,7 @@ fn a_trigger_that_is_too_old_starts_nothing_without_a_new_decision_or_an_approva
     // A newer decision does too.
     let mut world = restored();
     world.go();
-    world.joined = Joined { scope: Some(Scope::HostThreatened), drain: true, is_new: true };
+    world.joined = Joined { scope: Some(Scope::HostThreatened), drain: Some(at(100)), is_new: true };
     assert_eq!(writes(&world.step()).len(), 1);
     world.step();
     world.assert_phase(Phase::Draining);
