@@ -112,6 +112,10 @@ fn bar(percent: Option<u32>, width: usize) -> (String, String) {
 
 /// At most so many columns of a text; what is cut off is replaced by `…`.
 fn cut(text: &str, width: usize) -> String {
+    // What has no width would keep the blanks before it.
+    if width == 0 {
+        return String::new();
+    }
     if measure_text_width(text) <= width {
         return text.to_owned();
     }
@@ -123,7 +127,7 @@ fn cut(text: &str, width: usize) -> String {
         fits
     };
     let kept: String = text.chars().take_while(fits).collect();
-    if width == 0 { kept } else { format!("{}…", kept.trim_end()) }
+    format!("{}…", kept.trim_end())
 }
 
 /// Only so many rows: servers at rest go first, then other servers, then hosts at rest, then other hosts. The last row says how many are missing.
