@@ -1,13 +1,13 @@
 //! The operator is killed where it hurts most, and once in each state. Nothing is asked for twice, and every drain ends.
 
 use serde_json::json;
-use sidestep::api::HostQuarantine;
 use sidestep::api::quarantine::Phase;
 use sidestep::api::run::Outcome;
+use sidestep::api::{HostQuarantine, MigrationRun};
 use sidestep::inventory::{RowStatus, ServerId, ServiceStatus};
 
 use super::super::support::nova::Nova;
-use super::super::support::world::{World, until};
+use super::super::support::world::{CLOUD, World, until};
 use super::{PATIENCE, copies, each_left_by_one_attempt, ends, outcomes, phase, quarantine, row_words, run_when, runs_elsewhere, setup};
 
 /// Two drains, so that the minute in which the first one waits for a trace of its lost request is the second one's.
@@ -16,11 +16,17 @@ async fn an_operator_that_is_killed_anywhere_asks_once_per_attempt_and_its_drain
     let nova = Nova::take().await;
     let lost = nova.boot("cmp-1", "tiny", "active", 1).await[0];
     let followed = nova.boot("cmp-2", "tiny", "active", 1).await[0];
+    let off = nova.boot("cmp-1", "tiny", "shutoff", 1).await[0];
     let mut setup = setup(nova).without_sentinels();
-    setup.operator = vec!["--crash-at", "before-live-migrate"];
+    setup.operator = vec!["--crash-at", "before-cold-migrate"];
+    // A lost request keeps its place on its way to the destination until it is given up.
+    setup.spec["concurrency"] = json!({"perDestination": 4});
     let mut world = World::start(setup).await;
 
-    // After the intent, before the request.
+    // After the intent, before the request: of a server that is shut off, whose move a person wants, and then of one that runs, of the whole host.
+    world.create::<MigrationRun>("wanted", json!({"cloud": CLOUD, "server": off, "sourceHost": "cmp-1"})).await;
+    world.wait_for_end_of_operator().await;
+    world.start_operator(&["--crash-at", "before-live-migrate"]);
     quarantine(&world, "first", "cmp-1", json!({})).await;
     world.wait_for_end_of_operator().await;
     let run = run_when(&world, lost, "stands", |_| true).await;
@@ -49,12 +55,14 @@ async fn an_operator_that_is_killed_anywhere_asks_once_per_attempt_and_its_drain
     ends(&world, "second", Phase::Empty).await;
     each_left_by_one_attempt(&world, "cmp-2", &[followed], "running").await;
 
-    // The request that never went out: given up after a minute, and asked for again once.
+    // The requests that never went out: given up after a minute, and asked for again once.
     ends(&world, "first", Phase::Empty).await;
-    let run = run_when(&world, lost, "has ended", |run| phase(run, "Succeeded")).await;
-    assert_eq!(outcomes(&run), [Some(Outcome::NotReceived), Some(Outcome::Completed)]);
-    assert_eq!(row_words(&world, lost).await, ["completed"]);
-    runs_elsewhere(&world, "cmp-1", lost, "running");
+    for (server, word, state) in [(lost, "completed", "running"), (off, "confirmed", "shutdown")] {
+        let run = run_when(&world, server, "has ended", |run| phase(run, "Succeeded")).await;
+        assert_eq!(outcomes(&run), [Some(Outcome::NotReceived), Some(Outcome::Completed)]);
+        assert_eq!(row_words(&world, server).await, [word]);
+        runs_elsewhere(&world, "cmp-1", server, state);
+    }
 }
 
 /// Starts an operator that ends at this point, and waits until it has.
