@@ -209,7 +209,7 @@ pub enum Outcome {
     Refused,
     /// A check or the scheduler refused the destination before anything was copied. Another one is asked, and no attempt is used up.
     DestinationRefused,
-    /// Nova failed before anything was copied, as it did for other servers: something that it depends on is down. No attempt is used up.
+    /// Nova failed before anything was copied, as it did for other servers: something that it depends on is down. No attempt is used up, five times at most for one server.
     DependencyDown,
     /// Sidestep took it back while Nova still had it queued. No attempt is used up.
     Withdrawn,
@@ -229,6 +229,8 @@ pub enum Outcome {
     RecordBehindGuest,
     /// The server was deleted meanwhile.
     Gone,
+    /// Somebody else moved or evacuated the server meanwhile: its record says nothing about where it is now.
+    Overtaken,
 }
 
 impl Outcome {
@@ -249,6 +251,7 @@ impl Outcome {
             Self::TimedOut => "TimedOut",
             Self::RecordBehindGuest => "RecordBehindGuest",
             Self::Gone => "Gone",
+            Self::Overtaken => "Overtaken",
         }
     }
 
@@ -389,6 +392,10 @@ pub struct Attempt {
     /// When a cold migration was confirmed: it stands here before the request goes out; the operator's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_at: Option<MicroTime>,
+    /// How often its end was asked for, by an abort or a confirmation. Each pause is twice as long as the one before, and there are at most ten.
+    #[serde(default, skip_serializing_if = "is_none_yet")]
+    #[schemars(range(max = 10))]
+    pub end_requests: u32,
     /// When the operator saw its end; the operator's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<MicroTime>,
@@ -399,6 +406,11 @@ pub struct Attempt {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub message: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+fn is_none_yet(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Why Sidestep asked for the end of an attempt.

@@ -21,6 +21,7 @@ pub(super) fn services(hosts: &[&str]) -> Vec<ComputeService> {
             state: ServiceState::Up,
             disabled_reason: None,
             forced_down: false,
+            zone: None,
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! Server groups: the rows of `GET /os-server-groups?all_projects=1`.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::ServerId;
 
@@ -12,7 +12,8 @@ pub struct ServerGroup {
     /// Its name, chosen by its owner: untrusted text.
     #[serde(default)]
     pub name: String,
-    /// `affinity`, `anti-affinity`, or one of these with `soft-` before it.
+    /// `affinity`, `anti-affinity`, or one of these with `soft-` before it. Empty where Nova has none, as for groups of old releases: such a group binds nobody.
+    #[serde(default, deserialize_with = "text_or_nothing")]
     pub policy: String,
     /// Its members, without deleted ones.
     #[serde(default)]
@@ -35,5 +36,21 @@ impl ServerGroup {
     #[must_use]
     pub fn binds(&self) -> bool {
         matches!(self.policy.as_str(), "affinity" | "anti-affinity")
+    }
+}
+
+/// A text, or null.
+fn text_or_nothing<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_without_a_policy_is_read_and_binds_nobody() {
+        let group: ServerGroup = serde_json::from_str(r#"{"id": "g", "policy": null, "members": []}"#).unwrap();
+        assert!(!group.binds());
     }
 }

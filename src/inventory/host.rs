@@ -77,4 +77,7 @@ pub struct ComputeService {
     /// Forced down by an administrator. Old rows do not have it.
     #[serde(default)]
     pub forced_down: bool,
+    /// The availability zone that the host is in.
+    #[serde(default)]
+    pub zone: Option<String>,
 }

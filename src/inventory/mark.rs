@@ -135,6 +135,7 @@ mod tests {
             state: ServiceState::Up,
             disabled_reason: reason.map(str::to_owned),
             forced_down: false,
+            zone: None,
         }
     }
 

@@ -74,6 +74,26 @@ impl RowStatus {
         }
     }
 
+    /// Whether Nova is at work on it, of any kind of migration. Not one that waits for its owner (`finished`), nor one that has ended.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        match self {
+            Self::Accepted | Self::Queued | Self::Preparing | Self::Running => true,
+            Self::Other(word) => matches!(word.as_str(), "pre-migrating" | "migrating" | "confirming" | "reverting"),
+            Self::Completed | Self::Failed | Self::Error | Self::Cancelled => false,
+        }
+    }
+
+    /// Whether it has brought its server to its destination.
+    #[must_use]
+    pub fn has_arrived(&self) -> bool {
+        match self {
+            Self::Completed => true,
+            Self::Other(word) => matches!(word.as_str(), "finished" | "confirming" | "confirmed" | "done"),
+            _ => false,
+        }
+    }
+
     /// Whether this live migration has ended. The word may still change once: when a preparation fails, Nova 34 writes `error`, undoes it, and then writes `failed`.
     #[must_use]
     pub fn is_final(&self) -> bool {
@@ -135,8 +155,9 @@ pub struct MigrationProgress {
 pub struct InstanceAction {
     /// `live-migration`, …
     pub action: String,
-    /// The `x-openstack-request-id` of the POST.
-    pub request_id: String,
+    /// The `x-openstack-request-id` of the POST. Absent where Nova has none, such as for what it did by itself.
+    #[serde(default)]
+    pub request_id: Option<String>,
     /// When Nova began it, by Nova's clock, in whole seconds.
     #[serde(default, deserialize_with = "optional_nova_time")]
     pub start_time: Option<Timestamp>,
@@ -214,7 +235,7 @@ mod tests {
         let event = |details: &str, result: &str| ActionEvent { event: "e".into(), result: Some(result.into()), details: Some(details.into()) };
         let action = InstanceAction {
             action: "live-migration".into(),
-            request_id: "req-1".into(),
+            request_id: Some("req-1".into()),
             start_time: None,
             message: Some("Error".into()),
             events: vec![event("no valid host", "Error"), event("no valid host", "Error"), event("fine", "Success")],

@@ -16,6 +16,8 @@ pub use host::{ComputeService, HostName, ServiceId, ServiceState, ServiceStatus}
 pub use migration::{ActionEvent, InstanceAction, MigrationProgress, NovaMigration, RowStatus};
 pub use server::{Flavor, Server, ServerId, ServerStatus};
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 /// What lies on one host, as one look at Nova and Placement showed it. All parts were asked for after `begun_at`, so a fact is never older than that.
@@ -38,6 +40,9 @@ pub struct HostView {
     pub consumers: Option<Vec<uuid::Uuid>>,
     /// Servers of this host that were deleted and can still be restored, which no ordinary list shows. Empty also when Placement was not asked: both are asked together.
     pub soft_deleted: Vec<Server>,
+    /// Servers that are not on this host and have an open row that touches it, each asked about alone after the rows were listed: nothing where Nova knows no such server. One that is missing
+    /// here was not asked about.
+    pub asked: BTreeMap<ServerId, Option<Server>>,
 }
 
 impl HostView {
@@ -48,6 +53,24 @@ impl HostView {
             [one] => Some(one),
             _ => None,
         }
+    }
+
+    /// Whether Nova is at work on a row: by its own word, and, where its server was asked about, by that too. A nova-compute that died leaves rows that say `running` for ever.
+    #[must_use]
+    pub fn is_alive(&self, row: &NovaMigration) -> bool {
+        row.status.is_under_way()
+            && match self.asked.get(&row.server) {
+                None => true,
+                Some(None) => false,
+                Some(Some(server)) => server.host.as_ref() == Some(&self.host) || server.task_state.is_some() || server.status == ServerStatus::Migrating,
+            }
+    }
+
+    /// Whether a row leads to this host: to its destination, or, where it is reverted, back to its source.
+    #[must_use]
+    pub fn is_goal_of(&self, row: &NovaMigration) -> bool {
+        let goal = if row.status.as_str() == "reverting" { &row.source_compute } else { &row.dest_compute };
+        goal.as_ref() == Some(&self.host) && row.status.as_str() != "confirming"
     }
 
     /// The server with this id on this host.

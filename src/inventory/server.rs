@@ -1,5 +1,6 @@
 //! Servers: the rows of `GET /servers/detail`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,9 @@ pub struct Server {
     pub locked: bool,
     /// What it takes on a host.
     pub flavor: Flavor,
+    /// The availability zone that its owner bound it to: Nova moves it to no other. Absent where it is bound to none, and before microversion 2.96.
+    #[serde(rename = "pinned_availability_zone")]
+    pub pinned_zone: Option<String>,
 }
 
 /// What a server takes on a host.
@@ -104,7 +108,7 @@ pub struct Server {
 pub struct Flavor {
     /// Memory in MiB.
     pub ram: u64,
-    /// Virtual CPUs.
+    /// Virtual CPUs that share the host's; none where each has a CPU of its own (`PCPU`, which Nova's scheduler judges).
     pub vcpus: u64,
     /// Disk in GiB: root, ephemeral and swap. A root disk that is a volume takes nothing of the host.
     pub disk: u64,
@@ -129,6 +133,8 @@ struct Row {
     locked: bool,
     #[serde(default)]
     flavor: FlavorRow,
+    #[serde(rename = "pinned_availability_zone", default)]
+    pinned_zone: Option<String>,
     /// An object, or an empty text where the server boots from a volume.
     #[serde(default)]
     image: Option<Value>,
@@ -147,16 +153,36 @@ struct FlavorRow {
     /// MiB; an empty text for none in some versions.
     #[serde(default)]
     swap: Option<Value>,
+    /// Absent where the credential may not see them.
+    #[serde(default)]
+    extra_specs: Option<BTreeMap<String, Value>>,
+}
+
+impl FlavorRow {
+    fn extra(&self, key: &str) -> Option<&str> {
+        self.extra_specs.as_ref()?.get(key)?.as_str()
+    }
+
+    /// What Placement is asked for: the flavor's own figure, unless it overrides it.
+    fn amount(&self, class: &str, own: u64) -> u64 {
+        self.extra(&format!("resources:{class}")).and_then(|figure| figure.parse().ok()).unwrap_or(own)
+    }
+
+    fn shared_cpus(&self) -> u64 {
+        let own = self.extra("hw:cpu_policy").is_some_and(|policy| matches!(policy, "dedicated" | "mixed")) || self.extra("resources:PCPU").is_some();
+        self.amount("VCPU", if own { 0 } else { self.vcpus })
+    }
 }
 
 impl From<Row> for Server {
     fn from(row: Row) -> Self {
-        let Row { id, name, status, task_state, vm_state, power_state, host, locked, flavor, image } = row;
+        let Row { id, name, status, task_state, vm_state, power_state, host, locked, flavor, pinned_zone, image } = row;
         let from_volume = image.as_ref().and_then(Value::as_str) == Some("");
         let root = if from_volume { 0 } else { flavor.disk };
         let swap = flavor.swap.as_ref().and_then(Value::as_u64).unwrap_or_default().div_ceil(1024);
         let disk = root.saturating_add(flavor.ephemeral).saturating_add(swap);
-        Self { id, name, status, task_state, vm_state, power_state, host, locked, flavor: Flavor { ram: flavor.ram, vcpus: flavor.vcpus, disk } }
+        let flavor = Flavor { ram: flavor.ram, vcpus: flavor.shared_cpus(), disk: flavor.amount("DISK_GB", disk) };
+        Self { id, name, status, task_state, vm_state, power_state, host, locked, flavor, pinned_zone }
     }
 }
 
@@ -167,6 +193,22 @@ mod tests {
     fn disk(image: &str, flavor: &str) -> u64 {
         let row = format!(r#"{{"id": "d9e4c311-8982-4a28-b0a9-ba16ac3ecf49", "status": "ACTIVE", "image": {image}, "flavor": {flavor}}}"#);
         serde_json::from_str::<Server>(&row).unwrap().flavor.disk
+    }
+
+    #[test]
+    fn a_flavor_takes_what_it_asks_placement_for() {
+        let flavor = |extra: &str| {
+            let flavor = format!(r#"{{"ram": 2048, "vcpus": 4, "disk": 20, "extra_specs": {extra}}}"#);
+            let row = format!(r#"{{"id": "d9e4c311-8982-4a28-b0a9-ba16ac3ecf49", "status": "ACTIVE", "image": {{"id": "i"}}, "flavor": {flavor}}}"#);
+            let Flavor { ram, vcpus, disk } = serde_json::from_str::<Server>(&row).unwrap().flavor;
+            (ram, vcpus, disk)
+        };
+        assert_eq!(flavor("null"), (2048, 4, 20));
+        assert_eq!(flavor(r#"{"hw:cpu_policy": "shared"}"#), (2048, 4, 20));
+        for pinned in [r#"{"hw:cpu_policy": "dedicated"}"#, r#"{"hw:cpu_policy": "mixed"}"#, r#"{"resources:PCPU": "4"}"#] {
+            assert_eq!(flavor(pinned), (2048, 0, 20), "{pinned}");
+        }
+        assert_eq!(flavor(r#"{"resources:VCPU": "0", "resources:DISK_GB": "7"}"#), (2048, 0, 7));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::MOST_PROBES;
 use crate::api::run::{Attempt, MigrationRunStatus, MoveKind, Outcome};
 use crate::inventory::{HostName, NovaMigration, Server, ServerId};
 
@@ -40,6 +41,12 @@ pub fn used_up(status: &MigrationRunStatus) -> u32 {
 #[must_use]
 pub fn refusals(status: &MigrationRunStatus) -> usize {
     status.attempts.iter().filter(|attempt| attempt.outcome == Some(Outcome::DestinationRefused)).count()
+}
+
+/// Whether one more request may fail while the brake holds without using up an attempt.
+#[must_use]
+pub fn has_free_probes(status: &MigrationRunStatus) -> bool {
+    status.attempts.iter().filter(|attempt| attempt.outcome == Some(Outcome::DependencyDown)).count() < MOST_PROBES
 }
 
 /// Nova's record of this attempt: the one already adopted, else the oldest migration of its kind of this server from this source whose id is higher than any that Nova

@@ -14,11 +14,18 @@ use crate::inventory::ServerId;
 const SERVERS: usize = 3;
 /// The time between two probes.
 const PROBE_INTERVAL: Duration = Duration::from_secs(60);
+/// How long Nova is left alone after too many requests where it does not say for how long.
+const UNSAID_PAUSE: Duration = Duration::from_secs(10);
+/// The shortest and the longest time that it is left alone, whatever it says.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Why nothing may start at the moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// When the next probe may go out.
+    /// In a word.
+    pub reason: &'static str,
+    /// When the next request may go out.
     pub until: Timestamp,
     /// A sentence with the common error.
     pub message: String,
@@ -30,6 +37,8 @@ pub struct Brake {
     /// The latest failures since the last copy began, each server once, oldest first.
     failures: VecDeque<Failure>,
     open: Option<Open>,
+    /// Nova wants to be left alone for a while.
+    pause: Option<Held>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,15 +81,25 @@ impl Brake {
         self.open.is_some()
     }
 
-    /// Whether a move may start now, or when the next probe may.
+    /// Nova says that too much was asked of it at once: nothing starts for as long as it wants, five minutes at most, and ten seconds where it does not say. Words are Nova's own.
+    pub fn too_many_requests(&mut self, wanted: Option<Duration>, words: &str, now: Timestamp) {
+        let pause = wanted.unwrap_or(UNSAID_PAUSE).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
+        let message = format!("Nova was asked too much at once, and is left alone for {} s: {}", pause.as_secs(), shorten(words.to_owned(), 300));
+        self.pause = Some(Held { reason: "TooManyRequests", until: after(now, pause), message });
+    }
+
+    /// Whether a move may start now, or when the next request may go out.
     pub fn may_start(&self, now: Timestamp) -> Result<(), Held> {
+        if let Some(held) = self.pause.as_ref().filter(|held| now < held.until && held.until <= after(now, LONGEST_PAUSE)) {
+            return Err(held.clone());
+        }
         match &self.open {
             Some(open) if now < open.next_probe => {
                 let message = format!(
                     "moves of {SERVERS} servers in a row failed alike before anything was copied, so something that Nova depends on may be down; one probe a minute goes out, and no attempt is used up. Nova says: {}",
                     open.words
                 );
-                Err(Held { until: open.next_probe, message })
+                Err(Held { reason: "DependencyDown", until: open.next_probe, message })
             }
             _ => Ok(()),
         }
@@ -97,7 +116,11 @@ impl Brake {
 }
 
 fn later(now: Timestamp) -> Timestamp {
-    now.checked_add(PROBE_INTERVAL).unwrap_or(Timestamp::MAX)
+    after(now, PROBE_INTERVAL)
+}
+
+fn after(now: Timestamp, pause: Duration) -> Timestamp {
+    now.checked_add(pause).unwrap_or(Timestamp::MAX)
 }
 
 /// What failures alike have in common: the words without what names this server, this host, this request. Nothing where there are no words, and for the scheduler's verdict on one host, which is no failure of anything.
@@ -181,6 +204,19 @@ mod tests {
             brake.failed(server(n), None, "No valid host was found. There are not enough hosts available.", at(0));
         }
         assert!(!brake.is_open());
+    }
+
+    #[test]
+    fn nova_is_left_alone_for_as_long_as_it_wants_within_bounds() {
+        let until = |wanted: Option<u64>| {
+            let mut brake = Brake::default();
+            brake.too_many_requests(wanted.map(Duration::from_secs), "slow down", at(100));
+            brake.copied();
+            let held = brake.may_start(at(100)).unwrap_err();
+            assert!(brake.may_start(held.until).is_ok() && !brake.is_open() && held.message.contains("slow down"));
+            held.until
+        };
+        assert_eq!([until(Some(30)), until(None), until(Some(0)), until(Some(86_400))], [at(130), at(110), at(101), at(400)]);
     }
 
     #[test]

@@ -20,7 +20,7 @@
 //! - Success takes three witnesses: the row says completed (cold: confirmed), the server's host is another one, and a list of the source begun after the attempt was written does not contain it.
 //! - The deadline of a move never counts the time in which Nova says `queued`.
 //! - A server that an attempt left in ERROR is not tried again.
-//! - A destination that refuses before anything was copied uses up no attempt, [`MOST_REFUSALS`] times at most; nor does anything while the [`Brake`] holds.
+//! - A destination that refuses before anything was copied uses up no attempt, [`MOST_REFUSALS`] times at most; nor does anything while the [`Brake`] holds, [`MOST_PROBES`] times at most.
 //! - Only a record of this attempt's own is confirmed or aborted.
 
 mod attempt;
@@ -29,9 +29,9 @@ mod decide;
 pub mod record;
 
 pub use crate::api::run::SUPERSEDED;
-pub use attempt::{Absence, ServerSight, find_row, open_attempt, refusals, used_up};
+pub use attempt::{Absence, ServerSight, find_row, has_free_probes, open_attempt, refusals, used_up};
 pub use brake::{Brake, Held};
-pub use decide::{Choice, Next, Observation, Run, Standing, Step, Wish, decide, is_due, is_finished, kind_of_move};
+pub use decide::{Choice, Next, Observation, Run, Standing, Step, Wish, decide, is_due, is_finished, kind_of_move, unseen};
 
 use std::time::Duration;
 
@@ -39,6 +39,8 @@ use std::time::Duration;
 pub const UNRESOLVED_AFTER: Duration = Duration::from_secs(60);
 /// How many destinations may refuse a server before anything was copied without using up an attempt. The last of these requests names no host.
 pub const MOST_REFUSALS: usize = 5;
+/// How many requests of one server may fail while the brake holds without using up an attempt: so a server that fails for a reason of its own comes to its end, with Nova's words.
+pub const MOST_PROBES: usize = 5;
 /// The rate at which memory is copied before this drain has shown one, bytes a second.
 pub const ASSUMED_RATE: u64 = 100 * 1024 * 1024;
 

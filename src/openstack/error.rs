@@ -143,7 +143,8 @@ impl Fault {
     }
 
     /// How long the service asked to wait.
-    pub(super) fn retry_after(&self) -> Option<Duration> {
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Host<'a> {
     pub(super) name: &'a HostName,
     pub(super) free: Resources,
     pub(super) in_pool: bool,
+    /// Its availability zone, where that is known.
+    pub(super) zone: Option<&'a str>,
     /// How many members of each server group this plan has put here.
     pub(super) members: BTreeMap<&'a str, u32>,
 }
@@ -55,7 +57,10 @@ pub(super) fn sort(request: &Request) -> Sorted<'_> {
     for room in request.rooms.iter().filter(|room| room.host != request.source) {
         match objection(request, room, only_pool) {
             Some(objection) => sorted.kept_out.push(objection),
-            None => sorted.allowed.push(Host { name: &room.host, free: room.free, in_pool: is_in(pool, room), members: BTreeMap::new() }),
+            None => {
+                let zone = request.zones.get(&room.host).map(String::as_str);
+                sorted.allowed.push(Host { name: &room.host, free: room.free, in_pool: is_in(pool, room), zone, members: BTreeMap::new() });
+            }
         }
     }
     let mut coming: BTreeMap<&HostName, Vec<&Resources>> = BTreeMap::new();

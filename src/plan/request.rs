@@ -52,13 +52,15 @@ pub struct Passenger {
     pub group: Option<Group>,
     /// Hosts that have refused it.
     pub refused_by: BTreeSet<HostName>,
+    /// The availability zone that it is bound to, where it is bound to one.
+    pub zone: Option<String>,
 }
 
 impl Passenger {
     /// A passenger without a group, to which no host has said no.
     #[must_use]
     pub fn new(server: ServerId, resources: Resources) -> Self {
-        Self { server, resources, is_last: false, group: None, refused_by: BTreeSet::new() }
+        Self { server, resources, is_last: false, group: None, refused_by: BTreeSet::new(), zone: None }
     }
 }
 
@@ -168,6 +170,8 @@ pub struct Request {
     pub passengers: Vec<Passenger>,
     /// The hosts of the cloud, full ones too. One that is missing here takes nothing; the source is among them, so that its aggregates are known.
     pub rooms: Vec<Room>,
+    /// The availability zones of the hosts, as far as they are known.
+    pub zones: BTreeMap<HostName, String>,
     /// Hosts that are no destination at the moment, and why.
     pub barred: BTreeMap<HostName, Bar>,
     /// What a destination must be: the cloud's rules, the quarantine's.

@@ -52,7 +52,12 @@ fn choose(hosts: &Sorted<'_>, passenger: &Passenger, seed: u64) -> Option<usize>
 
 /// Whether the passenger may be on that host, room apart.
 fn takes(host: &Host<'_>, passenger: &Passenger) -> bool {
-    !passenger.refused_by.contains(host.name) && passenger.group.as_ref().is_none_or(|group| group_lets(group, host))
+    !passenger.refused_by.contains(host.name) && zone_lets(passenger, host) && passenger.group.as_ref().is_none_or(|group| group_lets(group, host))
+}
+
+/// Whether the host is in the zone that the passenger is bound to, as far as that is known.
+fn zone_lets(passenger: &Passenger, host: &Host<'_>) -> bool {
+    passenger.zone.as_deref().is_none_or(|bound| host.zone.is_none_or(|zone| zone == bound))
 }
 
 fn group_lets(group: &Group, host: &Host<'_>) -> bool {
@@ -82,10 +87,13 @@ fn explain(hosts: &Sorted<'_>, passenger: &Passenger) -> Unplaced {
     let mut parts: Vec<String> = kinds.into_iter().map(|kind| format!("{} {}", count(kind), kind.as_str())).collect();
     let total = hosts.allowed.len() + hosts.kept_out.len();
     let (refused, willing): (Vec<_>, Vec<_>) = hosts.allowed.iter().partition(|host| passenger.refused_by.contains(host.name));
+    let (willing, far): (Vec<_>, Vec<_>) = willing.into_iter().partition(|host| zone_lets(passenger, host));
     let (open, bound): (Vec<_>, Vec<_>) = willing.into_iter().partition(|host| passenger.group.as_ref().is_none_or(|group| group_lets(group, host)));
     let resources = &passenger.resources;
     let needs = format!("full for its {} MiB, {} vCPUs and {} GiB", resources.memory_mb, resources.vcpus, resources.disk_gb);
-    let left = [(open.len(), needs), (refused.len(), "refused by Nova before".to_owned()), (bound.len(), group_words(passenger.group.as_ref()))];
+    let outside = format!("outside availability zone {}, to which it is bound", passenger.zone.as_deref().map(plain).unwrap_or_default());
+    let refused_words = "refused by Nova before".to_owned();
+    let left = [(open.len(), needs), (refused.len(), refused_words), (far.len(), outside), (bound.len(), group_words(passenger.group.as_ref()))];
     parts.extend(left.into_iter().filter(|(number, _)| *number > 0).map(|(number, what)| format!("{number} {what}")));
     let listed = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) };
     let full_pool = hosts.only_pool && !hosts.allowed.is_empty() && open.len() == hosts.allowed.len();
@@ -94,9 +102,14 @@ fn explain(hosts: &Sorted<'_>, passenger: &Passenger) -> Unplaced {
     Unplaced { server: passenger.server, reason, message: format!("{what}; of {total} other hosts{listed}") }
 }
 
+/// A name that somebody chose, on one line and not too long.
+fn plain(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(64).collect()
+}
+
 fn group_words(group: Option<&Group>) -> String {
     let Some(group) = group else { return String::new() };
-    let name: String = group.name.chars().map(|c| if c.is_control() { ' ' } else { c }).take(64).collect();
+    let name = plain(&group.name);
     match group.policy {
         GroupPolicy::Apart(_) => format!("closed by its server group {name} (anti-affinity: a member is there)"),
         GroupPolicy::Together => format!("closed by its server group {name} (affinity: its members must stay on one host)"),

@@ -29,6 +29,7 @@ fn request(passengers: Vec<Passenger>, rooms: Vec<Room>) -> Request {
         source: "h1".into(),
         passengers,
         rooms,
+        zones: BTreeMap::new(),
         barred: BTreeMap::new(),
         rules: Vec::new(),
         pool: Pool { aggregate: String::new(), rule: PoolRule::Ignore },
@@ -185,6 +186,18 @@ fn a_host_that_refused_a_server_is_not_asked_for_it_again() {
     let mut refused = passenger(1, 512);
     refused.refused_by.insert("h3".into());
     assert_eq!(destinations(&spread(&request(vec![refused], vec![room("h2", 1024), room("h3", 8192)])))[&server(1)], "h2");
+}
+
+#[test]
+fn a_server_that_is_bound_to_an_availability_zone_goes_to_no_other() {
+    let bound = |n| Passenger { zone: Some("west".into()), ..passenger(n, 512) };
+    let rooms = vec![room("h2", 8192), room("h3", 1024), room("h4", 512)];
+    let zones = [("h2", "east"), ("h3", "west")].map(|(host, zone)| (host.into(), zone.to_owned()));
+    let request = Request { zones: zones.into(), ..request(vec![bound(1), bound(2), bound(3), bound(4), passenger(5, 512)], rooms) };
+    let plan = spread(&request);
+    assert_eq!((count(&plan, "h2"), count(&plan, "h3"), count(&plan, "h4")), (1, 2, 1), "h4's zone is not known");
+    let [left] = &plan.unplaced[..] else { panic!("{:?}", plan.unplaced) };
+    assert!(left.message.contains("1 outside availability zone west, to which it is bound"), "{}", left.message);
 }
 
 #[test]

@@ -150,10 +150,11 @@ impl Draft<'_> {
         } else if !tally.residents.is_empty() {
             self.not_empty(deadline_or("Residents"));
             self.blocked_by_residents(tally.residents);
-        } else if tally.arriving > 0 {
+        } else if let Some(first) = tally.arriving.first() {
             self.not_empty(DEADLINE_EXCEEDED);
             self.report_residents(Vec::new());
-            self.blocked("Arriving", "no server is left, but a migration heads to the host, and the drain's deadline has passed");
+            let more = if tally.arriving.len() > 1 { format!(", and {} more", tally.arriving.len() - 1) } else { String::new() };
+            self.blocked("Arriving", &format!("no server is left, but {first} heads to the host{more}, and the drain's deadline has passed"));
         } else if !tally.leftover.is_empty() {
             self.allocations_left(&tally.leftover);
         } else if is_true(&self.next.status.conditions, Kind::Contested) {

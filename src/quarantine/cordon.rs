@@ -257,6 +257,7 @@ mod tests {
             state: ServiceState::Up,
             disabled_reason: reason.map(Into::into),
             forced_down: false,
+            zone: None,
         }
     }
 

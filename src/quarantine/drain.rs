@@ -234,7 +234,7 @@ pub(super) fn need(server: &Server, runs: &[RunFacts], listed_at: Timestamp, rul
     };
     match &run.state {
         // Its run has asked for it before, and says in a moment what came of that.
-        RunState::Pending if run.first_intent.is_some() && server.status == ServerStatus::Error => Need::Waiting,
+        RunState::Pending if run.first_intent.is_some() && server.status == ServerStatus::Error => still_in_error(server, rules),
         RunState::Pending => match fresh(server, run.ordinal, rules) {
             Need::Run(_) if (rules.late)(server.id) => Need::Resident(ResidentReason::ArrivedAfterApproval, LATE.to_owned()),
             Need::Run(_) => match rules.sight.and_then(|sight| sight.unplaced.get(&server.id)) {
@@ -263,6 +263,16 @@ pub(super) fn need(server: &Server, runs: &[RunFacts], listed_at: Timestamp, rul
         ),
         RunState::Failed(reason, message) => failed(server, run, (reason, message), again()),
     }
+}
+
+/// A server that an attempt left in ERROR, before its run has judged it: the run waits until Nova's task with it is over, which may be never.
+fn still_in_error(server: &Server, rules: &Rules<'_>) -> Need {
+    if !rules.closed {
+        return Need::Waiting;
+    }
+    let task = server.task_state.as_deref().unwrap_or("none");
+    let message = format!("it is in ERROR after an attempt, and Nova's task with it ({task}) was not over when the drain's deadline passed");
+    Need::Resident(ResidentReason::ErrorAfterAttempt, message)
 }
 
 /// A run of which nothing is under way: it waits for its turn, or for something that a person should know of.

@@ -55,7 +55,7 @@ pub use facts::{Action, CloudSight, Incident, Joined, Memory, NewRun, Next, Obse
 pub use permission::{Permission, approved_hosts, permission, permission_for, releases, withdrawal};
 pub use report::entry;
 pub use scope::{effective_scope, pool_use};
-pub use tally::passengers;
+pub use tally::{passengers, strays};
 
 /// How many runs one server may have in one incident before it is left where it is: it keeps returning. A retry begins anew.
 pub const RUNS_PER_SERVER: u32 = 3;

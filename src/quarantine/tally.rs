@@ -11,6 +11,9 @@ use crate::inventory::{HostView, NovaMigration, RowStatus, ServerId};
 /// Nova's word for the record of a resize or cold migration that waits to be confirmed or reverted.
 const FINISHED: &str = "finished";
 
+/// How many servers of open rows are asked about in one look.
+const STRAYS_ASKED: usize = 16;
+
 /// What the latest list says about every server.
 pub(super) struct Tally {
     /// For status.
@@ -23,8 +26,8 @@ pub(super) struct Tally {
     pub(super) held: Vec<Resident>,
     /// Servers that will leave or arrive by themselves, and runs whose end is not seen yet.
     pub(super) in_motion: usize,
-    /// Moves that head to the host.
-    pub(super) arriving: usize,
+    /// Moves that head to the host, each in words.
+    pub(super) arriving: Vec<String>,
     /// Consumers of the host in Placement that nothing explains.
     pub(super) leftover: Vec<Uuid>,
 }
@@ -60,7 +63,7 @@ impl Tally {
             residents: Vec::new(),
             held: Vec::new(),
             in_motion: 0,
-            arriving: 0,
+            arriving: Vec::new(),
             leftover: Vec::new(),
         };
         for server in &view.servers {
@@ -84,16 +87,16 @@ impl Tally {
             }
         }
         let listed = |id: ServerId| view.server(id).is_some();
-        // An overdue run, or one that Nova has not begun with when the deadline passed, is followed and waited for no longer.
+        // An overdue run, or one that has not begun when the deadline passed, is followed and waited for no longer.
         let waited_for = |run: &&RunFacts| match run.state {
-            RunState::Pending | RunState::Open => true,
-            RunState::Queued => !rules.closed,
+            RunState::Open => true,
+            RunState::Pending | RunState::Queued => !rules.closed,
             _ => false,
         };
         let unseen_end = runs.iter().filter(|run| !listed(run.server)).filter(waited_for).count();
-        tally.arriving = view.migrations.iter().filter(|row| row.dest_compute.as_ref() == Some(&view.host) && is_under_way(row)).count();
+        tally.arriving = view.migrations.iter().filter(|row| view.is_goal_of(row) && view.is_alive(row)).map(in_words).collect();
         tally.count(view, runs, unseen_end);
-        let arriving = if rules.closed { 0 } else { tally.arriving };
+        let arriving = if rules.closed { 0 } else { tally.arriving.len() };
         tally.in_motion = count(&[tally.progress.waiting, tally.progress.running]) + arriving;
         tally.look_behind(view, runs);
         tally
@@ -126,9 +129,9 @@ impl Tally {
             self.residents.push(pending_resize(row));
         }
         let explained = |consumer: &Uuid| {
-            let row = view.migrations.iter().any(|row| row.uuid == *consumer && (is_under_way(row) || is_finished(row)));
+            let row = view.migrations.iter().any(|row| row.uuid == *consumer && (view.is_alive(row) || is_finished(row)));
             let server = ServerId(*consumer);
-            let arrives = view.migrations.iter().any(|row| row.server == server && row.dest_compute.as_ref() == Some(&view.host) && is_under_way(row));
+            let arrives = view.migrations.iter().any(|row| row.server == server && view.is_goal_of(row) && view.is_alive(row));
             row || arrives || view.server(server).is_some() || view.soft_deleted.iter().any(|deleted| deleted.id == server)
         };
         self.leftover = consumers.iter().filter(|consumer| !explained(consumer)).copied().collect();
@@ -144,9 +147,22 @@ fn pending_resize(row: &NovaMigration) -> Resident {
     Resident { server: row.server.to_string(), name: String::new(), reason: ResidentReason::PendingResize, message, next_attempt: None }
 }
 
-/// Whether a row is on its way. Rows of a cold migration that wait for their owner (`finished`) or have ended in words of their own are not.
-fn is_under_way(row: &NovaMigration) -> bool {
-    !row.status.is_final() && !matches!(row.status, RowStatus::Other(_))
+/// A move that heads to the host, as a person finds it again.
+fn in_words(row: &NovaMigration) -> String {
+    let from = row.source_compute.as_ref().map_or("another host", |host| host.as_str());
+    format!("migration {} of server {} from {from} ({} since {})", row.id, row.server, row.status.as_str(), row.created_at)
+}
+
+/// The servers that must be asked about before open rows count: those of rows that head to the host, and of rows that still hold something of it, which no list of it shows.
+#[must_use]
+pub fn strays(view: &HostView) -> Vec<ServerId> {
+    let holds = |row: &NovaMigration| view.consumers.iter().flatten().any(|consumer| *consumer == row.uuid);
+    let open = view.migrations.iter().filter(|row| row.status.is_under_way() && view.server(row.server).is_none());
+    let mut strays: Vec<ServerId> = open.filter(|row| view.is_goal_of(row) || holds(row)).map(|row| row.server).collect();
+    strays.sort_unstable();
+    strays.dedup();
+    strays.truncate(STRAYS_ASKED);
+    strays
 }
 
 fn is_finished(row: &NovaMigration) -> bool {

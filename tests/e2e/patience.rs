@@ -7,9 +7,9 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use sidestep::api::quarantine::{Phase, ResidentReason};
 use sidestep::api::{HostQuarantine, MigrationRun, OpenStackCloud};
-use sidestep::simulator::VmState;
+use sidestep::simulator::{Settings, Timing, VmState};
 
-use super::support::cloud::{active, four_servers, server};
+use super::support::cloud::{Cloud, Simulated, active, four_servers, server};
 use super::support::world::{Setup, World, condition_of};
 
 #[tokio::test]
@@ -48,6 +48,22 @@ async fn deleting_in_mid_drain_starts_nothing_new_and_follows_what_runs() {
     // Its runs go with it.
     let none = async || if world.all::<MigrationRun>().await.is_empty() { Ok(()) } else { Err("some are left".to_owned()) };
     world.until("no run is left", none).await;
+}
+
+#[tokio::test]
+async fn a_cold_move_that_outlives_its_quarantine_is_confirmed_all_the_same() {
+    let timing = Timing { cold_move_ms: 20_000, ..Timing::default() };
+    let settings = Settings { servers: vec![server("off", "cmp-1", VmState::Shutoff)], timing, ..Settings::default() };
+    let world = World::start(Setup::on(Cloud::Simulator(Simulated::start(settings).await)).without_sentinels()).await;
+    let off = world.simulator().servers_on("cmp-1")[0];
+    world.quarantine("hunch", "cmp-1", json!({"deadline": "2s"})).await;
+    world.until("the move is asked for", async || world.simulator().rows_in("migrating", 1)).await;
+    world.delete::<HostQuarantine>("hunch").await;
+    world.wait_until_gone::<HostQuarantine>("hunch").await;
+    assert_eq!(world.simulator().rows_in("migrating", 1), Ok(()), "the move goes on");
+    let none = async || if world.all::<MigrationRun>().await.is_empty() { Ok(()) } else { Err("some are left".to_owned()) };
+    world.until("no run is left", none).await;
+    assert_eq!(world.simulator().migrations_of(off)[0].status, Some("confirmed"));
 }
 
 #[tokio::test]

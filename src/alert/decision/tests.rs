@@ -544,6 +544,7 @@ fn service(host: &str) -> ComputeService {
         state: ServiceState::Up,
         disabled_reason: None,
         forced_down: false,
+        zone: None,
     }
 }
 

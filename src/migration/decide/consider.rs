@@ -32,6 +32,9 @@ impl Draft<'_> {
                 let host = host_of(server);
                 return self.superseded(&format!("the server is on {host}, and not by an attempt of this run"));
             }
+            ServerSight::OnSource(server) if server.status.as_str() == "SOFT_DELETED" => {
+                return self.superseded("the server was deleted and can still be restored (SOFT_DELETED): such a server is not moved");
+            }
             ServerSight::OnSource(server) => server,
         };
         if server.status == ServerStatus::Error && server.task_state.is_none() && !self.status.attempts.is_empty() {
@@ -61,6 +64,15 @@ impl Draft<'_> {
             return self.wake_at(due);
         }
         self.ask(number, kind, server, seen);
+    }
+
+    /// Its host cannot be looked at, and nothing was asked for yet.
+    pub(super) fn unseen(&mut self, standing: &Standing) {
+        match standing {
+            Standing::Refuses(reason, why) => self.conclude(RunPhase::Refused, State::False, reason, why, Some(reason)),
+            Standing::Holds { reason, message, until } => self.hold(*reason, message, *until),
+            Standing::Permits | Standing::Over(_) => {}
+        }
     }
 
     /// A person has ended the run: it is over once Nova had the time to call the server ERROR.
@@ -123,6 +135,7 @@ impl Draft<'_> {
             abort_at: None,
             abort_reason: None,
             confirm_at: None,
+            end_requests: 0,
             ended_at: None,
             outcome: None,
             message: None,
@@ -131,11 +144,11 @@ impl Draft<'_> {
         self.step = Step::Ask;
     }
 
-    /// Makes room for one more attempt: the oldest that was withdrawn or met a dependency that was down goes; those that count, and refusals, stay.
+    /// Makes room for one more attempt: the oldest that was withdrawn goes, then the oldest that met a dependency that was down; those that count, and refusals, stay.
     fn forget_old(&mut self) {
-        let passing = |attempt: &Attempt| matches!(attempt.outcome, Some(Outcome::Withdrawn | Outcome::DependencyDown));
+        let oldest = |attempts: &[Attempt], outcome| attempts.iter().position(|attempt| attempt.outcome == Some(outcome));
         while self.status.attempts.len() >= ATTEMPTS_KEPT
-            && let Some(oldest) = self.status.attempts.iter().position(passing)
+            && let Some(oldest) = oldest(&self.status.attempts, Outcome::Withdrawn).or_else(|| oldest(&self.status.attempts, Outcome::DependencyDown))
         {
             self.status.attempts.remove(oldest);
         }

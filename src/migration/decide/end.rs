@@ -2,10 +2,11 @@
 
 use super::Observation;
 use super::draft::{Draft, host_of};
+use super::follow::taken_by_others;
 use crate::api::condition::State;
 use crate::api::run::{ABORTED, AbortReason, FailureReason, Outcome, RunPhase};
 use crate::inventory::{NovaMigration, RowStatus, Server, ServerStatus};
-use crate::migration::{MOST_REFUSALS, ServerSight, pause_before, record, refusals, used_up};
+use crate::migration::{MOST_REFUSALS, ServerSight, has_free_probes, pause_before, record, refusals, used_up};
 
 impl Draft<'_> {
     /// The record ended without success: wait until Nova has let go of the server, then judge the server.
@@ -23,6 +24,11 @@ impl Draft<'_> {
                 if seen.aborted && server.status != ServerStatus::Error { self.settle_or_abort() } else { self.after_failure(server) }
             }
             ServerSight::Elsewhere(server) if server.task_state.is_none() => {
+                if let Some(host) = taken_by_others(record, seen) {
+                    return self.overtaken(&format!(
+                        "the server is on {host}, and not by this run's attempt, which failed ({message}): somebody else moved or evacuated it"
+                    ));
+                }
                 let text = format!("the move failed ({message}), and Nova shows the server on {} with status {}", host_of(server), server.status.as_str());
                 self.end_attempt(plain(row), Some(message));
                 self.failed(FailureReason::LeftInError, &text);
@@ -43,7 +49,7 @@ impl Draft<'_> {
         }
         let before_copy = *row == RowStatus::Error && attempt.copying_at.is_none() && server.status != ServerStatus::Error;
         match before_copy {
-            true if seen.braked => Outcome::DependencyDown,
+            true if seen.braked && has_free_probes(&self.status) => Outcome::DependencyDown,
             true if self.run.may_choose && refusals(&self.status) < MOST_REFUSALS => Outcome::DestinationRefused,
             _ => plain(row),
         }

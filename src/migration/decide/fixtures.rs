@@ -43,6 +43,7 @@ pub(crate) fn attempt(number: u32) -> Attempt {
         abort_at: None,
         abort_reason: None,
         confirm_at: None,
+        end_requests: 0,
         ended_at: None,
         outcome: None,
         message: None,
@@ -74,6 +75,7 @@ pub(crate) fn server(host: &str, status: &str, task: Option<&str>) -> Server {
         host: Some(host.into()),
         locked: false,
         flavor: Flavor::default(),
+        pinned_zone: None,
     }
 }
 

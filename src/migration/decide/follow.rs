@@ -2,15 +2,20 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
+
 use super::draft::{Draft, NOT_BEGUN, copy_progress, host_of, later, micro, until};
 use super::{Observation, Step, Wish};
 use crate::api::condition::State;
 use crate::api::run::{AbortReason, Attempt, FailureReason, MoveKind, Outcome, RunPhase};
-use crate::inventory::{HostName, NovaMigration, RowStatus, Server};
-use crate::migration::{DEADLINE_EXCEEDED, ServerSight, UNRESOLVED_AFTER, find_row, open_attempt, record};
+use crate::inventory::{HostName, NovaMigration, RowStatus, Server, ServerStatus};
+use crate::migration::{DEADLINE_EXCEEDED, ServerSight, UNRESOLVED_AFTER, find_row, has_free_probes, open_attempt, record};
 
-/// When an abort or a confirmation that has shown no effect is asked for again. Nova refuses both where they have nothing to do, so that asking twice does no harm.
+/// When an abort or a confirmation that has shown no effect is asked for again; each further pause is twice as long. Nova refuses both where they have nothing to do, so that asking twice does no harm.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// How often they are asked for: for well over an hour. What Nova took it does as soon as it can, and what it lost so often it loses again.
+const MOST_END_REQUESTS: u32 = 10;
 
 impl Draft<'_> {
     pub(super) fn follow(&mut self, seen: &Observation) {
@@ -20,20 +25,27 @@ impl Draft<'_> {
             self.superseded("the server was deleted");
             return;
         }
+        let earlier = self.status.conditions.clone();
         let row = find_row(&attempt, self.run.server, &self.run.source, &seen.rows);
         match row {
             Some(row) => self.follow_row(row, seen),
             None => self.follow_without_row(&attempt, seen),
         }
         let waits_in_queue = row.is_some_and(|row| row.status == RowStatus::Queued);
-        if open_attempt(&self.status).is_some() && !waits_in_queue && self.step == Step::Wait && self.overdue() {
-            self.report_overdue();
+        if open_attempt(&self.status).is_some() && !waits_in_queue && self.overdue() {
+            self.report_overdue(earlier);
         }
     }
 
-    /// Whatever the attempt waits for, it has had its time: it is followed on, and a person is told.
-    fn report_overdue(&mut self) {
-        let message = format!("the attempt takes longer than the deadline of {:?}; it is followed to its end and not asked for again", self.run.deadline);
+    /// Whatever the attempt waits for, it has had its time: it is followed on, and a person is told, which replaces what this decision has said about the wait.
+    fn report_overdue(&mut self, earlier: Vec<Condition>) {
+        self.status.conditions = earlier;
+        let asked = match open_attempt(&self.status) {
+            Some(Attempt { abort_at: Some(_), .. }) => ", though Nova was asked to abort it",
+            Some(Attempt { confirm_at: Some(_), .. }) => ", though Nova was asked to confirm it (openstack server resize confirm)",
+            _ => "",
+        };
+        let message = format!("the attempt takes longer than the deadline of {:?}{asked}; it is followed to its end and not begun again", self.run.deadline);
         self.conditions(State::Unknown, DEADLINE_EXCEEDED, &message, false, Some(DEADLINE_EXCEEDED));
         self.wake = None;
     }
@@ -54,7 +66,7 @@ impl Draft<'_> {
                 self.superseded(&format!("the server is on {host} and Nova has no record of Sidestep's request: somebody else moved it"));
             }
             ServerSight::OnSource(server) if server.task_state.is_none() => {
-                let outcome = if seen.braked { Outcome::DependencyDown } else { Outcome::NotReceived };
+                let outcome = if seen.braked && has_free_probes(&self.status) { Outcome::DependencyDown } else { Outcome::NotReceived };
                 self.end_attempt(outcome, Some(message));
                 self.after_failure(server);
             }
@@ -120,12 +132,16 @@ impl Draft<'_> {
     fn abort(&mut self, row: &NovaMigration, reason: AbortReason, why: &str) {
         let now = micro(self.now);
         let Some(attempt) = self.status.attempts.last_mut() else { return };
-        let asked_at = attempt.abort_at.as_ref().map(|time| later(time.0, ASK_AGAIN));
-        if asked_at.is_none_or(|due| due <= self.now)
+        if attempt.abort_reason != Some(reason) {
+            // What was asked for a lesser reason is asked for at once.
+            (attempt.abort_at, attempt.end_requests) = (None, 0);
+        }
+        if end_is_due(attempt, attempt.abort_at.as_ref(), self.now)
             && let Ok(id) = i64::try_from(row.id)
         {
             attempt.abort_at = Some(now);
             attempt.abort_reason = Some(reason);
+            attempt.end_requests += 1;
             self.step = Step::Abort(id);
         }
         let phase = if row.status == RowStatus::Queued { RunPhase::Queued } else { RunPhase::Running };
@@ -142,9 +158,10 @@ impl Draft<'_> {
             ServerSight::Elsewhere(server) if arrived(server) => {
                 let now = micro(self.now);
                 if let Some(attempt) = self.status.attempts.last_mut()
-                    && attempt.confirm_at.as_ref().is_none_or(|time| later(time.0, ASK_AGAIN) <= self.now)
+                    && end_is_due(attempt, attempt.confirm_at.as_ref(), self.now)
                 {
                     attempt.confirm_at = Some(now);
+                    attempt.end_requests += 1;
                     self.step = Step::Confirm;
                 }
                 self.phase(RunPhase::Running, &format!("seen on {}; confirming the cold migration", host_of(server)));
@@ -159,6 +176,10 @@ impl Draft<'_> {
         let settled = row.updated_at.is_none_or(|ended| later(ended, UNRESOLVED_AFTER) < self.now);
         match &seen.server {
             ServerSight::Elsewhere(server) if seen.listed_on_source == Some(false) => self.succeeded(&host_of(server)),
+            ServerSight::OnSource(server) if server.task_state.is_none() && self.was_brought_back(row, seen) => {
+                let to = row.dest_compute.as_ref().map_or("another host", HostName::as_str);
+                self.overtaken(&format!("the server left for {to}, and was brought back since"));
+            }
             ServerSight::OnSource(server) if settled && self.overdue() => {
                 let message = format!(
                     "Nova's migration record says {}, but Nova shows the server on {} (task state {}). The guest may run on the destination: never start it here. Find out where it runs, then correct Nova's \
@@ -194,12 +215,17 @@ impl Draft<'_> {
         if let Some(sample) = &seen.progress {
             self.status.progress = copy_progress(sample).or(self.status.progress.take());
         }
+        if let Some(host) = taken_by_others(row, seen) {
+            return self.overtaken(&format!("the server is on {host}, and not by this run's attempt: somebody else moved or evacuated it"));
+        }
         if self.is_live() {
             if seen.aborted || seen.wish == Wish::AbortAll {
                 return self.abort(row, AbortReason::Requested, "a person aborted it");
             }
             let asked_already = open_attempt(&self.status).is_some_and(|attempt| attempt.abort_at.is_some());
-            if (seen.others_wait || asked_already) && self.copies_too_long() {
+            // One that has left is not copied any more, whatever its record says for another moment.
+            let on_source = matches!(seen.server, ServerSight::OnSource(_));
+            if on_source && (seen.others_wait || asked_already) && self.copies_too_long() {
                 let why = format!("it has not ended within its completionTimeout of {:?}, and other servers wait", self.run.completion_timeout);
                 return self.abort(row, AbortReason::CompletionTimeout, &why);
             }
@@ -207,8 +233,42 @@ impl Draft<'_> {
         self.moving(row);
     }
 
+    /// The attempt has come to nothing by somebody else's doing.
+    pub(super) fn overtaken(&mut self, why: &str) {
+        self.end_attempt(Outcome::Overtaken, None);
+        self.status.measured = record::discarded();
+        self.superseded(why);
+    }
+
+    /// Whether a newer record of the server leads back to the source.
+    fn was_brought_back(&self, row: &NovaMigration, seen: &Observation) -> bool {
+        newer(row, seen).any(|other| other.dest_compute.as_ref() == Some(&self.run.source) && other.status.has_arrived())
+    }
+
     fn copies_too_long(&self) -> bool {
         let began = open_attempt(&self.status).and_then(|attempt| attempt.copying_at.as_ref());
         began.is_some_and(|began| later(began.0, self.run.completion_timeout) < self.now)
     }
+}
+
+/// Whether the end of the attempt may be asked for, `last` being when that was done last.
+fn end_is_due(attempt: &Attempt, last: Option<&MicroTime>, now: Timestamp) -> bool {
+    let doubled = attempt.end_requests.saturating_sub(1).min(MOST_END_REQUESTS);
+    let pause = ASK_AGAIN.saturating_mul(2_u32.pow(doubled));
+    attempt.end_requests < MOST_END_REQUESTS && last.is_none_or(|time| later(time.0, pause) <= now)
+}
+
+/// Records of the same server that were made after this one.
+fn newer<'a>(row: &NovaMigration, seen: &'a Observation) -> impl Iterator<Item = &'a NovaMigration> {
+    let (server, id) = (row.server, row.id);
+    seen.rows.iter().filter(move |other| other.server == server && other.id > id)
+}
+
+/// Where the server is, if it rests on a host to which this record has not led: another one than its destination, or one to which a newer record has led it.
+pub(super) fn taken_by_others(row: &NovaMigration, seen: &Observation) -> Option<String> {
+    let ServerSight::Elsewhere(server) = &seen.server else { return None };
+    let rests = server.task_state.is_none() && server.status != ServerStatus::Migrating;
+    let strange = row.dest_compute.is_some() && server.host.is_some() && server.host != row.dest_compute;
+    let led_by_another = newer(row, seen).any(|other| other.dest_compute == server.host);
+    (rests && (strange || led_by_another)).then(|| host_of(server))
 }

@@ -162,6 +162,17 @@ pub fn decide(run: &Run, status: &MigrationRunStatus, seen: &Observation, now: T
     draft.finish()
 }
 
+/// What stands in a run while its host cannot be looked at: why not, where nothing is under way.
+#[must_use]
+pub fn unseen(run: &Run, status: &MigrationRunStatus, standing: &Standing, now: Timestamp) -> Next {
+    if is_finished(status) || !status.attempts.is_empty() {
+        return Next { status: status.clone(), step: Step::Wait, wake: None };
+    }
+    let mut draft = Draft::new(run, status, now);
+    draft.unseen(standing);
+    draft.finish()
+}
+
 /// How Sidestep moves a server in this state: ACTIVE and PAUSED ones live, SHUTOFF ones cold, and none that Nova is working on or that is in another state.
 #[must_use]
 pub fn kind_of_move(server: &Server) -> Option<MoveKind> {
@@ -177,5 +188,7 @@ pub fn kind_of_move(server: &Server) -> Option<MoveKind> {
 pub(crate) mod fixtures;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod outside;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! The poller of one cloud: ticks, and what is asked in each.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,7 +99,8 @@ impl Poller {
                         let (consumers, soft_deleted) = behind.map(|(consumers, soft_deleted)| (Some(consumers), soft_deleted)).unwrap_or_default();
                         let own = services.services.iter().filter(|service| service.host == host).cloned().collect();
                         let migrations = rows.to_vec();
-                        state.keep(HostView { host, begun_at, ended_at, services: own, servers, migrations, consumers, soft_deleted }, rows);
+                        let view = HostView { host, begun_at, ended_at, services: own, servers, migrations, consumers, soft_deleted, asked: BTreeMap::new() };
+                        state.keep(view, rows);
                     }
                     (Err(fault), _) => state.keep_error(&host, PollError { at: ended_at, fault }),
                     (Ok(_), Err(fault)) => state.keep_error(&host, PollError { at: ended_at, fault: fault.clone() }),

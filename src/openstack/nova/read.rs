@@ -169,6 +169,7 @@ impl Cloud {
             migrations: rows.to_vec(),
             consumers,
             soft_deleted,
+            asked: BTreeMap::new(),
         })
     }
 

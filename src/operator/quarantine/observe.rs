@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::{StreamExt as _, stream};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
@@ -13,7 +14,7 @@ use crate::api::condition::{Kind, OBSERVING, State, find, is_true};
 use crate::api::quarantine::{TimelineEntry, TimelineEvent};
 use crate::gate::{self, Claim, Facts, Verdict};
 use crate::inventory::mark::Mark;
-use crate::inventory::{HostName, HostView};
+use crate::inventory::{HostName, HostView, ServerId};
 use crate::kubernetes::guard;
 use crate::openstack::Fault;
 use crate::operator::cloud::BudgetView;
@@ -22,6 +23,9 @@ use crate::operator::places;
 use crate::operator::rests::Rest;
 use crate::operator::{alerts, cloud};
 use crate::quarantine::{self, CloudSight, Incident, Joined, Memory, Observation, PlanSight, Refusal, RunFacts, RunState};
+
+/// How many servers are asked about side by side.
+const STRAYS_AT_ONCE: usize = 4;
 
 /// What was seen for one step.
 pub(super) struct Seen {
@@ -121,6 +125,7 @@ pub(super) async fn observe(context: &Context, quarantine: &HostQuarantine, anew
     match looked {
         Ok((live, view)) => {
             seen.lists_servers = wanted != Wanted::Service;
+            let view = with_strays(context, &live, view).await;
             seen.earlier_reason = earlier_reason(context, &seen.uid, &host, &view);
             seen.gates = gates(context, quarantine);
             seen.plan = plan::sight(context, &live, quarantine, &view, &seen.runs, &seen.joined).await;
@@ -249,6 +254,7 @@ async fn service_view(context: &Context, live: &LiveCloud, host: &HostName) -> R
         migrations: Vec::new(),
         consumers: None,
         soft_deleted: Vec::new(),
+        asked: BTreeMap::new(),
     })
 }
 
@@ -260,6 +266,25 @@ async fn whole_view(live: &LiveCloud, host: &HostName, thorough: bool) -> Result
         (view.consumers, view.soft_deleted) = (Some(consumers), soft_deleted);
     }
     Ok(view)
+}
+
+/// Asks about the servers of open rows that are not on the host, so that rows that a dead nova-compute left behind do not count. One that cannot be asked about counts.
+async fn with_strays(context: &Context, live: &LiveCloud, view: Arc<HostView>) -> Arc<HostView> {
+    let strays = quarantine::strays(&view);
+    if strays.is_empty() {
+        return view;
+    }
+    let ask = async |server: ServerId| Some((server, live.cloud.server(server).await.ok()?));
+    let asked = stream::iter(strays).map(ask).buffer_unordered(STRAYS_AT_ONCE).collect::<Vec<_>>().await;
+    let mut view = HostView::clone(&view);
+    view.asked = asked.into_iter().flatten().collect();
+    for row in view.migrations.iter().filter(|row| row.status.is_under_way() && !view.is_alive(row)) {
+        if context.may_warn("migration", &row.uuid.to_string()) {
+            let (host, server) = (view.host.as_str(), row.server.to_string());
+            tracing::warn!(host, migration = row.id, server, status = row.status.as_str(), since = %row.created_at, "Nova calls a migration open and is not at work on its server; it counts no more.");
+        }
+    }
+    Arc::new(view)
 }
 
 fn unusable(fault: &Fault) -> Unusable {

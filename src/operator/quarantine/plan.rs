@@ -57,13 +57,7 @@ pub(super) async fn sight(
     let servers: Vec<Server> = view.servers.iter().filter(|server| servers.contains(&server.id)).cloned().collect();
     let bounds = places::bounds_of(context, quarantine, scope);
     let mut request = context.plan_request(&spec.cloud, &view.host, bounds.rules, bounds.pool, seed(quarantine))?;
-    request.passengers = match context.passengers(live, &view.host, &servers).await {
-        Ok(passengers) => passengers,
-        Err(fault) => {
-            tracing::warn!(quarantine = quarantine.name_any(), error = %fault, "The members of a server group cannot be looked up; planning again.");
-            return None;
-        }
-    };
+    request.passengers = context.passengers(live, &view.host, &servers).await;
     let nodes = context.own_nodes().await;
     for passenger in &mut request.passengers {
         passenger.is_last = nodes.contains(&passenger.server);

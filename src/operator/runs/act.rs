@@ -14,7 +14,7 @@ use crate::api::{FINALIZER, HostQuarantine, MigrationRun};
 use crate::gate;
 use crate::inventory::{HostName, ServerId};
 use crate::kubernetes::{finalizer, status};
-use crate::migration::{Brake, open_attempt};
+use crate::migration::{Brake, has_free_probes, open_attempt};
 use crate::openstack::{CloudControl, Fault, FaultKind, PostOutcome};
 use crate::operator::cloud;
 use crate::operator::context::Context;
@@ -29,6 +29,12 @@ const SOON: Duration = Duration::from_secs(1);
 fn control(run: &MigrationRun, seen: &Seen) -> Option<CloudControl> {
     let enforce = is_by_hand(run) || seen.quarantine.as_ref().is_some_and(|quarantine| quarantine.spec.mode.writes());
     gate::permit_writes(enforce).map(|permit| CloudControl::new(seen.live.cloud.clone(), permit))
+}
+
+/// The same for what Nova was asked already: a move is brought to its end also when its quarantine is gone, since an attempt stands in status only where there was a permit for it.
+fn control_of_begun(run: &MigrationRun, seen: &Seen) -> Option<CloudControl> {
+    let ownerless = seen.quarantine.is_none();
+    if ownerless { gate::permit_writes(true).map(|permit| CloudControl::new(seen.live.cloud.clone(), permit)) } else { control(run, seen) }
 }
 
 /// Writes the intent, then asks Nova, then writes the answer. Nothing is sent when the intent could not be written on the object as it was read.
@@ -50,7 +56,9 @@ pub(super) async fn ask(context: &Context, run: &MigrationRun, seen: &Seen, inte
         MoveKind::Live => control.live_migrate(seen.run.server, destination.as_ref()).await,
         MoveKind::Cold => control.cold_migrate(seen.run.server, destination.as_ref()).await,
     };
-    let answered = answer(context, &name, intent.clone(), outcome);
+    note_over_limit(context, run, &outcome);
+    let answered = answer(context, run, intent.clone(), outcome);
+    tell_brake(context, run, intent, &answered);
     if open_attempt(&answered).is_none() {
         context.give_back(&name);
     }
@@ -61,7 +69,7 @@ pub(super) async fn ask(context: &Context, run: &MigrationRun, seen: &Seen, inte
 
 /// Writes that the attempt's end is asked for, then asks Nova. What comes of it stands in Nova's record.
 pub(super) async fn abort(context: &Context, run: &MigrationRun, seen: &Seen, intent: &MigrationRunStatus, migration: i64) -> Result<Action, Failure> {
-    let Some(control) = control(run, seen) else { return Ok(Action::requeue(SOON)) };
+    let Some(control) = control_of_begun(run, seen) else { return Ok(Action::requeue(SOON)) };
     report::write(context, run, intent).await?;
     let outcome = control.abort_migration(seen.run.server, migration).await;
     let name = run.name_any();
@@ -77,7 +85,7 @@ pub(super) async fn abort(context: &Context, run: &MigrationRun, seen: &Seen, in
 
 /// Writes that the cold migration is confirmed, then confirms it. What comes of it stands in Nova's record.
 pub(super) async fn confirm(context: &Context, run: &MigrationRun, seen: &Seen, intent: &MigrationRunStatus) -> Result<Action, Failure> {
-    let Some(control) = control(run, seen) else { return Ok(Action::requeue(SOON)) };
+    let Some(control) = control_of_begun(run, seen) else { return Ok(Action::requeue(SOON)) };
     report::write(context, run, intent).await?;
     let outcome = control.confirm_resize(seen.run.server).await;
     let name = run.name_any();
@@ -109,7 +117,12 @@ pub(super) fn tell_brake(context: &Context, run: &MigrationRun, before: &Migrati
         return;
     }
     let has_ended = open_attempt(before).is_some() && attempt.ended_at.is_some();
-    let failed = matches!(attempt.outcome, Some(Outcome::Error | Outcome::DestinationRefused | Outcome::DependencyDown | Outcome::NotReceived));
+    let failed = match attempt.outcome {
+        Some(Outcome::Error | Outcome::Refused | Outcome::DependencyDown | Outcome::NotReceived) => true,
+        // Nova that does not even take the request has judged the host alone.
+        Some(Outcome::DestinationRefused) => attempt.migration_id.is_some(),
+        _ => false,
+    };
     if has_ended
         && failed
         && attempt.copying_at.is_none()
@@ -120,9 +133,20 @@ pub(super) fn tell_brake(context: &Context, run: &MigrationRun, before: &Migrati
     }
 }
 
+/// Holds all requests of the cloud back where Nova said that they are too many.
+fn note_over_limit(context: &Context, run: &MigrationRun, outcome: &PostOutcome) {
+    if let PostOutcome::Refused(fault) = outcome
+        && fault.kind() == FaultKind::OverLimit
+    {
+        let words = fault.message().map_or_else(|| fault.to_string(), ToOwned::to_owned);
+        context.brake(&run.spec.cloud, |brake| brake.too_many_requests(fault.retry_after(), &words, context.clock.now()));
+    }
+}
+
 /// The status with Nova's answer in it.
-fn answer(context: &Context, run: &str, mut status: MigrationRunStatus, outcome: PostOutcome) -> MigrationRunStatus {
+fn answer(context: &Context, object: &MigrationRun, mut status: MigrationRunStatus, outcome: PostOutcome) -> MigrationRunStatus {
     let now = MicroTime(context.clock.now());
+    let run = object.name_any();
     match outcome {
         PostOutcome::Accepted { request_id } => {
             tracing::info!(run, request_id, "Nova accepted a live migration.");
@@ -137,9 +161,13 @@ fn answer(context: &Context, run: &str, mut status: MigrationRunStatus, outcome:
         }
         PostOutcome::Refused(fault) => {
             tracing::warn!(run, error = %chain(&fault), "Nova refused a live migration.");
+            let braked = has_free_probes(&status) && context.brake(&object.spec.cloud, |brake| brake.is_open());
             if let Some(attempt) = status.attempts.last_mut() {
                 attempt.ended_at = Some(now);
-                attempt.outcome = Some(refusal(attempt.destination.is_some(), &fault));
+                attempt.outcome = Some(match refusal(attempt.destination.is_some(), &fault) {
+                    Outcome::Refused if braked => Outcome::DependencyDown,
+                    outcome => outcome,
+                });
                 attempt.message = Some(shorten(fault.message().map_or_else(|| fault.to_string(), ToOwned::to_owned), 512));
             }
         }
@@ -181,6 +209,9 @@ pub(super) async fn let_go(context: &Context, run: &MigrationRun) -> Result<Acti
         return Ok(Action::requeue(Duration::from_secs(30)));
     }
     let name = run.name_any();
+    if let Ok(live) = context.cloud(&run.spec.cloud) {
+        context.unwatch_if_idle(&live, &run.spec.cloud, &HostName(run.spec.source_host.clone()), &name);
+    }
     let finalizers: Vec<String> = run.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
     match finalizer::set(&context.api(), run, &finalizers).await {
         Ok(_) => Ok(Action::await_change()),

@@ -31,6 +31,7 @@ use super::places::is_by_hand;
 use crate::api::{FINALIZER, MigrationRun};
 use crate::kubernetes::guard;
 use crate::migration::{self, Standing, Step, decide, open_attempt};
+use observe::Sight;
 
 /// The net under the poller's wake-ups; for a run of which nothing comes by itself the idle interval is.
 const PAUSE: Duration = Duration::from_secs(10);
@@ -43,8 +44,16 @@ pub(super) async fn reconcile(object: Arc<DeserializeGuard<MigrationRun>>, conte
     if is_by_hand(run) && !run.finalizers().iter().any(|name| name == FINALIZER) && run.metadata.deletion_timestamp.is_none() {
         return act::hold(&context, run).await;
     }
-    let Some(seen) = observe::observe(&context, run).await else { return Ok(Action::requeue(PAUSE)) };
     let status = run.status.clone().unwrap_or_default();
+    let seen = match observe::observe(&context, run).await {
+        Sight::Seen(seen) => seen,
+        Sight::Nothing => return Ok(Action::requeue(PAUSE)),
+        Sight::Unseen(unseen, standing) => {
+            let next = migration::unseen(&unseen, &status, &standing, context.clock.now());
+            report::write(&context, run, &next.status).await?;
+            return Ok(Action::requeue(PAUSE));
+        }
+    };
     let next = decide(&seen.run, &status, &seen.observation, context.clock.now());
     act::tell_brake(&context, run, &status, &next.status);
     match next.step {

@@ -11,12 +11,13 @@ use super::slots::{Place, place_of};
 use super::standing::{is_dormant, standing, wish};
 use crate::api::run::Attempt;
 use crate::api::{HostQuarantine, MigrationRun};
-use crate::inventory::{HostName, HostView, NovaMigration, RowStatus, Server, ServerId};
+use crate::inventory::{HostName, HostView, InstanceAction, NovaMigration, RowStatus, Server, ServerId};
 use crate::migration::{Absence, Choice, Held, Observation, Run, ServerSight, Standing, UNRESOLVED_AFTER, completion_timeout, find_row, is_due, open_attempt};
-use crate::openstack::{Fault, MigrationFilter};
+use crate::openstack::{Fault, Freshness, MigrationFilter};
 use crate::operator::cloud;
-use crate::operator::context::{Context, LiveCloud, owner_uid};
+use crate::operator::context::{Context, LiveCloud, Unusable, owner_uid};
 use crate::operator::places::{Found, bounds, choose, is_by_hand};
+use crate::quarantine::approved_hosts;
 
 /// The time between the two looks that find no trace of an attempt.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -32,10 +33,62 @@ pub(super) struct Seen {
     pub(super) quarantine: Option<HostQuarantine>,
 }
 
-/// Looks at everything that a decision on this run needs. Nothing when the cloud cannot be asked, or was not looked at since the attempt was written: then nothing is decided.
-pub(super) async fn observe(context: &Context, object: &MigrationRun) -> Option<Seen> {
-    let live = cloud::usable(context, &object.spec.cloud).ok()?;
-    let server = ServerId(object.spec.server.parse().ok()?);
+/// What came of a look.
+pub(super) enum Sight {
+    /// Enough to decide on.
+    Seen(Box<Seen>),
+    /// Not enough, and nothing to say about it: a moment later there is.
+    Nothing,
+    /// There is nothing to look at, and why.
+    Unseen(Box<Run>, Standing),
+}
+
+/// Objects that belong together are made together: so long a run that a person made waits for its cloud, before it is refused.
+const MADE_TOGETHER: Duration = Duration::from_secs(60);
+
+/// Looks at everything that a decision on this run needs.
+pub(super) async fn observe(context: &Context, object: &MigrationRun) -> Sight {
+    let Ok(server) = object.spec.server.parse().map(ServerId) else { return Sight::Nothing };
+    let unseen = |standing| Sight::Unseen(Box::new(run_of(context, object, server, None, None)), standing);
+    match cloud::usable(context, &object.spec.cloud) {
+        Err(unusable) => without_cloud(context, object, unusable).map_or(Sight::Nothing, unseen),
+        Ok(live) => match without_host(context, &live, object) {
+            Some(standing) => unseen(standing),
+            None => look(context, object, live, server).await.map_or(Sight::Nothing, |seen| Sight::Seen(Box::new(seen))),
+        },
+    }
+}
+
+/// What stands in a run whose cloud cannot be asked, where that says something new.
+fn without_cloud(context: &Context, object: &MigrationRun, unusable: Unusable) -> Option<Standing> {
+    let Unusable { reason, message } = unusable;
+    let not_found = reason == "CloudNotFound";
+    let made = object.metadata.creation_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
+    if not_found && is_by_hand(object) && after(made, MADE_TOGETHER) <= context.clock.now() {
+        return Some(Standing::Refuses("CloudNotFound", message));
+    }
+    let is_new = object.status.as_ref().is_none_or(|status| status.conditions.is_empty());
+    let reason = if not_found { "CloudNotFound" } else { "CloudUnusable" };
+    (is_new || is_by_hand(object)).then_some(Standing::Holds { reason: Some(reason), message, until: None })
+}
+
+/// Why a run that a person made must not begin: Nova knows no such host. Watching it would only make the view of the cloud look stale.
+fn without_host(context: &Context, live: &LiveCloud, object: &MigrationRun) -> Option<Standing> {
+    let begun = object.status.as_ref().is_some_and(|status| !status.attempts.is_empty());
+    let services = live.inventory.services()?;
+    let known = services.services.iter().any(|service| service.host.as_str() == object.spec.source_host);
+    if known || begun || !is_by_hand(object) || live.inventory.freshness(context.clock.now()) != Freshness::Fresh {
+        return None;
+    }
+    let host = &object.spec.source_host;
+    Some(Standing::Refuses(
+        "HostNotFound",
+        format!("Nova has no compute service on host {host:?}: make a new MigrationRun with the exact name in sourceHost (openstack compute service list)"),
+    ))
+}
+
+/// Nothing when the host was not looked at since the attempt was written: then nothing is decided.
+async fn look(context: &Context, object: &MigrationRun, live: Arc<LiveCloud>, server: ServerId) -> Option<Seen> {
     let source = HostName(object.spec.source_host.clone());
     let quarantine = owner(context, object);
     if is_dormant(object, quarantine.as_ref()) {
@@ -69,7 +122,8 @@ pub(super) async fn observe(context: &Context, object: &MigrationRun) -> Option<
 
 fn run_of(context: &Context, object: &MigrationRun, server: ServerId, quarantine: Option<&HostQuarantine>, seen: Option<&Server>) -> Run {
     let drain_deadline = quarantine.map_or(object.spec.deadline, |quarantine| quarantine.spec.deadline).get();
-    let formula = || completion_timeout(seen.map_or(0, |server| server.flavor.ram), rate_of(context, object), drain_deadline);
+    // One that has left the view is not copied any more.
+    let formula = || seen.map_or(Duration::MAX, |server| completion_timeout(server.flavor.ram, rate_of(context, object), drain_deadline));
     Run {
         server,
         source: HostName(object.spec.source_host.clone()),
@@ -162,11 +216,20 @@ impl Look<'_> {
             progress: row.as_ref().and_then(|row| live.inventory.progress(run.server, row.id)).map(|progress| progress.counters),
             failure: self.failure(attempt, row.as_ref()).await?,
             absence,
-            unfit: destination.and_then(|host| context.unfit(&self.object.spec.cloud, host)),
+            unfit: destination.and_then(|host| self.unfit(host)),
             others_wait: attempt.copying_at.is_some() && context.slots.others_wait(&name, &self.object.spec.cloud, &self.object.spec.source_host),
             braked: context.brake(&self.object.spec.cloud, |brake| brake.is_open()),
             ..self.common(rows).await?
         })
+    }
+
+    /// Why the destination of a request that is still queued should not get the server; absent while it may.
+    fn unfit(&self, host: &HostName) -> Option<String> {
+        let approved = self.quarantine.and_then(approved_hosts);
+        match approved.is_some_and(|hosts| !hosts.contains(&host.0)) {
+            true => Some(format!("its destination {host} is not among the approved hosts")),
+            false => self.context.unfit(&self.object.spec.cloud, host),
+        }
     }
 
     /// Notes where the move that is under way goes, whoever has taken its slot.
@@ -208,7 +271,7 @@ impl Look<'_> {
             seen.standing = braked(held);
             return Ok(());
         }
-        match choose(context, self.live, self.object, server, bounds(context, self.quarantine)).await? {
+        match choose(context, self.live, self.object, server, bounds(context, self.quarantine)).await {
             Found::Nowhere(reason, message) => {
                 context.slots.leave(&name);
                 seen.standing = Standing::Holds { reason: Some(reason.as_str()), message, until: None };
@@ -318,11 +381,16 @@ impl Look<'_> {
         // Nova's stamps are whole seconds of its own clock.
         let since = attempt.intent_at.0.checked_sub(Duration::from_secs(2)).unwrap_or(Timestamp::MIN);
         let actions = self.live.cloud.instance_actions(self.run.server).await?;
-        let mut own = actions
-            .into_iter()
-            .filter(|action| matches!(action.action.as_str(), "live-migration" | "migrate") && action.start_time.is_none_or(|begun| begun >= since));
-        Ok(own.next().map(|action| action.request_id))
+        let earlier = self.object.status.as_ref().map(|status| status.attempts.as_slice()).unwrap_or_default();
+        Ok(request_since(&actions, since, earlier))
     }
+}
+
+/// The request of the newest migration in `actions` that was begun since, and that is no earlier attempt's: a clock of Nova's that is ahead makes those look new.
+fn request_since(actions: &[InstanceAction], since: Timestamp, earlier: &[Attempt]) -> Option<String> {
+    let migrations = actions.iter().filter(|action| matches!(action.action.as_str(), "live-migration" | "migrate"));
+    let mut new = migrations.filter(|action| action.start_time.is_none_or(|begun| begun >= since)).filter_map(|action| action.request_id.clone());
+    new.find(|id| !earlier.iter().any(|attempt| attempt.request_id.as_ref() == Some(id)))
 }
 
 async fn of_server(live: &LiveCloud, server: ServerId) -> Result<Vec<NovaMigration>, Fault> {
@@ -330,9 +398,34 @@ async fn of_server(live: &LiveCloud, server: ServerId) -> Result<Vec<NovaMigrati
 }
 
 fn braked(held: Held) -> Standing {
-    Standing::Holds { reason: Some("DependencyDown"), message: held.message, until: Some(held.until) }
+    Standing::Holds { reason: Some(held.reason), message: held.message, until: Some(held.until) }
 }
 
 fn after(time: Timestamp, by: Duration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::run::MigrationRunStatus;
+
+    #[test]
+    fn the_action_of_an_earlier_attempt_is_no_trace_of_a_later_one_however_far_novas_clock_is_ahead() {
+        let actions: Vec<InstanceAction> = serde_json::from_value(serde_json::json!([
+            {"action": "live-migration", "request_id": null, "start_time": "2026-11-22T12:10:00.000000"},
+            {"action": "stop", "request_id": "req-stop", "start_time": "2026-11-22T12:10:00.000000"},
+            {"action": "live-migration", "request_id": "req-1", "start_time": "2026-11-22T12:09:00.000000"},
+            {"action": "live-migration", "request_id": "req-0", "start_time": "2026-11-22T11:00:00.000000"},
+        ]))
+        .unwrap();
+        let status: MigrationRunStatus = serde_json::from_value(serde_json::json!({"attempts": [
+            {"number": 1, "intentAt": "2026-11-22T12:00:00.000000Z", "requestID": "req-1"},
+            {"number": 2, "intentAt": "2026-11-22T12:01:00.000000Z"},
+        ]}))
+        .unwrap();
+        let since = status.attempts[1].intent_at.0;
+        assert_eq!(request_since(&actions, since, &status.attempts), None);
+        assert_eq!(request_since(&actions, since, &[]).as_deref(), Some("req-1"));
+    }
 }

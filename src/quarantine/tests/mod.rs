@@ -11,6 +11,7 @@ mod servers;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, Time};
 use uuid::Uuid;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -48,6 +49,7 @@ fn server(n: u128, status: &str) -> Server {
         host: Some("cmp-1".into()),
         locked: false,
         flavor: Flavor::default(),
+        pinned_zone: None,
     }
 }
 
@@ -76,6 +78,7 @@ struct World {
     migrations: Vec<NovaMigration>,
     consumers: Option<Vec<Uuid>>,
     soft_deleted: Vec<Server>,
+    asked: BTreeMap<ServerId, Option<Server>>,
     runs: Vec<RunFacts>,
     hosts: Vec<&'static str>,
     has_pool: bool,
@@ -105,6 +108,7 @@ impl World {
             state: ServiceState::Up,
             disabled_reason: None,
             forced_down: false,
+            zone: None,
         };
         Self {
             spec,
@@ -114,6 +118,7 @@ impl World {
             migrations: vec![],
             consumers: Some(vec![]),
             soft_deleted: vec![],
+            asked: BTreeMap::new(),
             runs: vec![],
             hosts: vec!["cmp-2", "cmp-3"],
             has_pool: false,
@@ -135,11 +140,13 @@ impl World {
         self
     }
 
-    /// One decision, a second after the one before; writes to the service take effect, everything else is up to the test.
-    fn step(&mut self) -> Vec<Action> {
-        self.now += 1;
-        let now = at(self.now) + jiff::SignedDuration::from_micros(self.micros);
-        let view = HostView {
+    fn moment_now(&self) -> Timestamp {
+        at(self.now) + jiff::SignedDuration::from_micros(self.micros)
+    }
+
+    fn view(&self) -> HostView {
+        let now = self.moment_now();
+        HostView {
             host: "cmp-1".into(),
             begun_at: now,
             ended_at: now,
@@ -148,7 +155,15 @@ impl World {
             migrations: self.migrations.clone(),
             consumers: self.consumers.clone(),
             soft_deleted: self.soft_deleted.clone(),
-        };
+            asked: self.asked.clone(),
+        }
+    }
+
+    /// One decision, a second after the one before; writes to the service take effect, everything else is up to the test.
+    fn step(&mut self) -> Vec<Action> {
+        self.now += 1;
+        let now = self.moment_now();
+        let view = self.view();
         let written = self.written.map(|written| entry(TimelineEvent::AlertWritten, at(written), ClockName::Node));
         let decided = self.decided.map(|decided| entry(TimelineEvent::Decided, at(decided), ClockName::Operator));
         let moments: Vec<_> = written.into_iter().chain(decided).collect();

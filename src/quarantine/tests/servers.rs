@@ -190,3 +190,109 @@ fn what_a_person_aborted_stays_until_a_retry() {
     world.spec.retry_token = "again".into();
     assert_eq!(named(&world.step()), vec![(1, 2)]);
 }
+
+/// A row of server 7 from cmp-2 to this host.
+fn arriving(status: &str) -> NovaMigration {
+    let (from, to) = (Some("cmp-2".into()), Some("cmp-1".into()));
+    NovaMigration { source_compute: from, dest_compute: to, migration_type: "live-migration".into(), ..resize(7, status) }
+}
+
+#[test]
+fn an_open_row_whose_server_nova_does_not_work_on_keeps_no_host_from_being_empty() {
+    let idle = Server { host: Some("cmp-3".into()), ..server(7, "ACTIVE") };
+    for asked in [None, Some(idle)] {
+        let mut world = World::new();
+        world.migrations = vec![arriving("running")];
+        world.asked.insert(id(7), asked);
+        world.steps(5);
+        world.assert_phase(Phase::Empty);
+    }
+}
+
+#[test]
+fn a_row_that_nova_works_on_or_that_was_not_asked_about_is_waited_for_and_named_after_the_deadline() {
+    let moving = Server { host: Some("cmp-2".into()), task_state: Some("migrating".into()), ..server(7, "MIGRATING") };
+    let here = server(7, "ACTIVE");
+    for asked in [None, Some(moving), Some(here)] {
+        let mut world = World::new();
+        world.migrations = vec![arriving("running")];
+        world.asked.extend(asked.map(|server| (id(7), Some(server))));
+        world.steps(5);
+        world.assert_phase(Phase::Draining);
+        world.now += 1900;
+        world.step();
+        world.assert_phase(Phase::Blocked);
+        assert_eq!(world.reason(Kind::Blocked), "Arriving");
+        let message = find(&world.status.conditions, Kind::Blocked).unwrap().message.clone();
+        assert!(message.contains(&format!("migration 5 of server {} from cmp-2 (running since 1970-01-01T00:00:01Z)", id(7))), "{message}");
+    }
+}
+
+#[test]
+fn the_allocation_of_a_row_that_nobody_works_on_is_left_over() {
+    let mut world = World::new();
+    let leaving = NovaMigration { source_compute: Some("cmp-1".into()), dest_compute: Some("cmp-2".into()), ..arriving("running") };
+    world.consumers = Some(vec![leaving.uuid]);
+    world.migrations = vec![leaving];
+    world.asked.insert(id(7), Some(Server { host: Some("cmp-3".into()), ..server(7, "ACTIVE") }));
+    world.steps(4);
+    world.now += 10;
+    world.step();
+    assert_eq!(world.status.residents.first().map(|resident| resident.reason), Some(ResidentReason::AllocationLeft));
+}
+
+#[test]
+fn a_resize_or_a_cold_move_that_heads_to_the_host_is_waited_for_like_a_live_one() {
+    let back = NovaMigration { source_compute: Some("cmp-1".into()), dest_compute: Some("cmp-2".into()), ..resize(7, "reverting") };
+    for row in [NovaMigration { migration_type: "resize".into(), ..arriving("pre-migrating") }, arriving("migrating"), back] {
+        let mut world = World::new();
+        world.consumers = Some(vec![row.server.0]);
+        world.migrations = vec![row];
+        world.steps(4);
+        world.now += 20;
+        world.steps(2);
+        world.assert_phase(Phase::Draining);
+        assert_eq!(world.status.residents, vec![]);
+    }
+}
+
+#[test]
+fn servers_are_asked_about_where_their_rows_head_here_or_hold_something_here() {
+    let mut world = World::new().with_servers(vec![server(1, "ACTIVE")]);
+    let leaving = NovaMigration { source_compute: Some("cmp-1".into()), dest_compute: Some("cmp-2".into()), server: id(8), ..arriving("running") };
+    let listed = NovaMigration { server: id(1), ..arriving("running") };
+    world.migrations = vec![arriving("running"), listed, leaving.clone(), arriving("completed")];
+    assert_eq!(crate::quarantine::strays(&world.view()), [id(7)]);
+    world.consumers = Some(vec![leaving.uuid]);
+    assert_eq!(crate::quarantine::strays(&world.view()), [id(7), id(8)]);
+}
+
+#[test]
+fn a_run_of_a_server_that_no_list_shows_is_not_waited_for_after_the_deadline() {
+    let mut world = World::new();
+    world.steps(2);
+    world.run(1, RunState::Pending);
+    world.soft_deleted = vec![server(1, "SOFT_DELETED")];
+    world.steps(3);
+    world.assert_phase(Phase::Draining);
+    world.now += 1900;
+    world.step();
+    world.assert_phase(Phase::Blocked);
+    assert_eq!(world.status.residents[0].reason, ResidentReason::SoftDeleted);
+}
+
+#[test]
+fn a_server_in_error_with_which_nova_is_never_done_is_a_resident_at_the_deadline() {
+    let mut stuck = server(1, "ERROR");
+    stuck.task_state = Some("migrating".into());
+    let mut world = World::new().with_servers(vec![stuck]);
+    world.steps(2);
+    world.run(1, RunState::Pending);
+    world.runs[0].first_intent = Some(at(101));
+    world.step();
+    world.assert_phase(Phase::Draining);
+    world.now += 1900;
+    world.step();
+    world.assert_phase(Phase::Blocked);
+    assert_eq!(world.status.residents[0].reason, ResidentReason::ErrorAfterAttempt);
+}

@@ -20,7 +20,7 @@ pub(super) async fn a_post_is_answered_with_a_request_id_and_its_row_comes_later
     assert!(row.id > earlier.id);
     assert_ne!(second.request_id, first.request_id);
     let action = lab.cloud.instance_action(server, &second.request_id).await.unwrap().expect("an action under the request's id");
-    assert_eq!((action.action.as_str(), &action.request_id), ("live-migration", &second.request_id));
+    assert_eq!((action.action.as_str(), &action.request_id), ("live-migration", &Some(second.request_id.clone())));
     assert_eq!(lab.cloud.instance_action(server, "req-00000000-0000-0000-0000-000000000000").await.unwrap(), None);
     lab.settled(&second).await;
 }

@@ -37,6 +37,29 @@ async fn a_run_to_a_quarantined_host_is_refused() {
 }
 
 #[tokio::test]
+async fn a_run_from_a_host_that_nova_does_not_know_is_refused_and_goes_when_it_is_deleted() {
+    let world = world_with(many(1), json!({})).await;
+    let server = world.simulator().servers_on("cmp-1")[0];
+    move_by_hand(&world, "typo", server, json!({"sourceHost": "cmp-l"})).await;
+    let run = wait_for_run(&world, "typo", RunPhase::Refused).await;
+    let verdict = condition_of(&run, "Succeeded").unwrap();
+    assert!(verdict.reason == "HostNotFound" && verdict.message.contains("cmp-l"), "{verdict:?}");
+    world.delete::<MigrationRun>("typo").await;
+    world.wait_until_gone::<MigrationRun>("typo").await;
+    assert_eq!(world.simulator().moves_asked(0), Ok(()));
+}
+
+#[tokio::test]
+async fn a_run_in_a_cloud_that_is_not_there_says_so_at_once() {
+    let world = world_with(many(1), json!({})).await;
+    let server = world.simulator().servers_on("cmp-1")[0];
+    move_by_hand(&world, "typo", server, json!({"cloud": "nowhere"})).await;
+    let says = |run: &MigrationRun| condition_of(run, "Succeeded").is_some_and(|verdict| verdict.reason == "CloudNotFound");
+    let run = world.wait_for("typo", "names the cloud that is missing", says).await;
+    assert!(condition_of(&run, "Succeeded").unwrap().message.contains("there is no OpenStackCloud nowhere"));
+}
+
+#[tokio::test]
 async fn two_runs_never_have_the_same_server() {
     let world = world_with(many(1), json!({})).await;
     world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
