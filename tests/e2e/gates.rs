@@ -414,11 +414,12 @@ async fn novas_reason_reads_as_promised_and_a_later_object_takes_over_what_was_t
     world.simulator().disable("cmp-1", "new disks").await;
     world.wait_for_hosts_disabled(1).await;
     world.simulator().knobs("host-cmp-1", Some(r#"{"hold": true}"#));
-    let reason = |quarantine: &HostQuarantine| format!("sidestep/{} before=disabled: seen by the on-call", quarantine.metadata.uid.as_ref().unwrap());
+    let reason =
+        |quarantine: &HostQuarantine| format!("sidestep/{} before=disabled: seen by the on-call [was: new disks]", quarantine.metadata.uid.as_ref().unwrap());
     let first = world.quarantine_by_hand("first", "cmp-1", "Enforce").await;
     world.until("a copy runs", async || world.simulator().has_row("running")).await;
     assert_eq!(world.simulator().service("cmp-1"), (false, Some(reason(&first))));
-    // It is deleted, and there as long as its copy runs: `before` stands in Nova, the earlier reason in the earlier object.
+    // It is deleted, and there as long as its copy runs: what was there before stands in Nova.
     world.delete::<HostQuarantine>("first").await;
     let second = world.quarantine_by_hand("second", "cmp-1", "Enforce").await;
     world
