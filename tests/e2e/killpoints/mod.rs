@@ -85,7 +85,7 @@ const UNINSTALL: [(&str, usize); 2] = [("operator/uninstall/mod.rs", 2), ("opera
 
 /// How a call that writes to Kubernetes looks.
 const WRITING: [&str; 9] =
-    [".create(&", ".patch(", ".patch_status(", ".replace(&", ".delete(", ".delete_collection(", ".0.publish(", "status::apply(", "finalizer::set("];
+    [".create(&", ".patch(", ".patch_status(", ".replace(&", ".delete(", ".delete_collection(", "recorder.publish(", "status::apply(", "finalizer::set("];
 
 const SIDES: [&str; 2] = ["before", "after"];
 
