@@ -257,3 +257,28 @@ pub(super) fn has_joined_in_vain(context: &Context, alert: &HostAlert) -> bool {
 fn is_refused(quarantine: &HostQuarantine) -> bool {
     Claim::of(quarantine).is_some_and(|claim| claim.acceptance == Acceptance::Refused)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn only_a_quarantine_that_a_gate_refused_was_joined_in_vain() {
+        let quarantine = |status: Value| -> HostQuarantine {
+            serde_json::from_value(json!({
+                "apiVersion": "sidestep.dev/v1alpha1", "kind": "HostQuarantine",
+                "metadata": {"name": "q", "uid": "u", "creationTimestamp": "2026-11-25T10:00:00Z"},
+                "spec": {"cloud": "c", "host": "h", "mode": "Enforce"},
+                "status": status,
+            }))
+            .unwrap()
+        };
+        let accepted = |status: &str| json!({"conditions": [{"type": "Accepted", "status": status, "reason": "R", "message": "", "lastTransitionTime": "2026-11-25T10:00:01Z"}]});
+        assert!(is_refused(&quarantine(accepted("False"))));
+        for joined in [json!({}), accepted("Unknown"), accepted("True")] {
+            assert!(!is_refused(&quarantine(joined.clone())), "{joined}");
+        }
+    }
+}
