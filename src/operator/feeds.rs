@@ -70,15 +70,22 @@ where
 {
     api: Api<K>,
     writer: Writer<K>,
+    keeps_managed_fields: bool,
 }
 
 impl<K> Feed<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
+    /// A watch whose objects are kept without `managedFields`: who wrote what takes several times the memory of an object itself.
     pub(super) fn new(api: Api<K>) -> Self {
         let (_, writer) = reflector::store_shared(BUFFER);
-        Self { api, writer }
+        Self { api, writer, keeps_managed_fields: false }
+    }
+
+    /// A watch whose objects are kept with `managedFields`: where the time of a writer's last write is asked for.
+    pub(super) fn with_managed_fields(api: Api<K>) -> Self {
+        Self { keeps_managed_fields: true, ..Self::new(api) }
     }
 
     /// What the API server holds, as the watch last showed it.
@@ -95,7 +102,13 @@ where
     /// Runs the watch. `gone` is told of each object that was deleted.
     pub(super) async fn run(self, readiness: Readiness, gone: impl Fn(&K) + Send) {
         let kind = <K as Resource>::kind(&()).into_owned();
-        let events = watcher(self.api, watcher::Config::default()).backoff(Pauses::default()).reflect_shared(self.writer);
+        let keeps = self.keeps_managed_fields;
+        let slim = move |object: &mut K| {
+            if !keeps {
+                object.meta_mut().managed_fields = None;
+            }
+        };
+        let events = watcher(self.api, watcher::Config::default()).backoff(Pauses::default()).modify(slim).reflect_shared(self.writer);
         let mut events = std::pin::pin!(events);
         let (mut first, mut broken) = (true, true);
         readiness.says(&kind, Part::Waits("the first list".to_owned()));
@@ -192,7 +205,11 @@ mod tests {
 
     /// Follows these answers until three objects were shown.
     async fn three_are_shown(answers: Vec<Value>) {
-        let feed: Feed<DeserializeGuard<HostAlert>> = Feed::new(Api::all(server(answers)));
+        three_are_shown_by(Feed::new(Api::all(server(answers)))).await;
+    }
+
+    /// Runs a watch until three objects were shown.
+    async fn three_are_shown_by(feed: Feed<DeserializeGuard<HostAlert>>) {
         let (store, health) = (feed.store(), Health::new(Clock::system()));
         let readiness = Readiness::of(1, health.clone());
         let shown = async {
@@ -216,6 +233,20 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_watch_that_began_too_far_back_lists_anew() {
         three_are_shown(vec![list(&["a"]), error(410, "Expired"), list(&["a", "b"]), added("c")]).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_wrote_what_is_kept_only_where_it_is_asked_for() {
+        let mut answer = list(&["a", "b", "c"]);
+        for item in answer["items"].as_array_mut().unwrap() {
+            item["metadata"]["managedFields"] = json!([{"manager": "m", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {}}}]);
+        }
+        for (keeps, make) in [(false, Feed::new as fn(_) -> _), (true, Feed::with_managed_fields)] {
+            let feed: Feed<DeserializeGuard<HostAlert>> = make(Api::all(server(vec![answer.clone()])));
+            let store = feed.store();
+            three_are_shown_by(feed).await;
+            assert!(store.state().iter().all(|object| object.meta().managed_fields.is_some() == keeps));
+        }
     }
 
     #[test]

@@ -202,8 +202,8 @@ impl Feeds {
         Self {
             clouds: Feed::new(Api::all(client.clone())),
             policies: Feed::new(Api::all(client.clone())),
-            reports: Feed::new(Api::all(client.clone())),
-            alerts: Feed::new(Api::all(client.clone())),
+            reports: Feed::with_managed_fields(Api::all(client.clone())),
+            alerts: Feed::with_managed_fields(Api::all(client.clone())),
             quarantines: Feed::new(Api::all(client.clone())),
             runs: Feed::new(Api::all(client.clone())),
             secrets: Feed::new(Api::namespaced(client.clone(), namespace)),
