@@ -63,8 +63,16 @@ impl Context {
         Some(format!("its destination {host} is {}", bar.as_str()))
     }
 
-    /// What a plan is made from, but for the passengers. Nothing while Placement was not read, or not for so long that the view is too old.
-    pub(super) fn plan_request(&self, cloud: &str, source: &HostName, rules: Vec<Rules>, pool: PoolRule, seed: u64) -> Option<Request> {
+    /// What a plan is made from, but for the passengers. What the runs `placed_anew` have on its way is not counted beside them. Nothing while Placement was not read, or not for so long that the view is too old.
+    pub(super) fn plan_request(
+        &self,
+        cloud: &str,
+        source: &HostName,
+        rules: Vec<Rules>,
+        pool: PoolRule,
+        seed: u64,
+        placed_anew: &BTreeSet<String>,
+    ) -> Option<Request> {
         let live = self.cloud(cloud).ok()?;
         let spec = self.cloud_spec(cloud)?;
         let rooms = live.inventory.rooms()?;
@@ -81,7 +89,7 @@ impl Context {
             barred: self.barred(cloud),
             rules: [own].into_iter().chain(rules).collect(),
             pool: Pool { aggregate: spec.destinations.pool, rule: pool },
-            en_route: self.slots.en_route(cloud, rooms.begun_at),
+            en_route: self.slots.en_route(cloud, rooms.begun_at, placed_anew),
             seed,
         })
     }
@@ -207,7 +215,7 @@ pub(super) struct Bounds {
 pub(super) async fn choose(context: &Context, live: &LiveCloud, run: &MigrationRun, server: &Server, bounds: Bounds) -> Found {
     let source = HostName(run.spec.source_host.clone());
     let seed = seed(run);
-    let Some(mut request) = context.plan_request(&run.spec.cloud, &source, bounds.rules, bounds.pool, seed) else {
+    let Some(mut request) = context.plan_request(&run.spec.cloud, &source, bounds.rules, bounds.pool, seed, &BTreeSet::new()) else {
         let why = live.inventory.rooms_error().map(|error| format!(": {}", error.fault)).unwrap_or_default();
         return Found::Unknown(format!("waits until Placement says which hosts have room{why}"));
     };

@@ -46,6 +46,18 @@ async fn writes(operator: &Program) -> (f64, f64) {
     (nova, operator.figure("sidestep_kubernetes_writes_total").await.unwrap())
 }
 
+/// The same, once nothing was written during ten looks.
+async fn at_rest(operator: &Program) -> (f64, f64) {
+    let (mut last, mut looks) = ((-1.0, -1.0), 0);
+    until("the operator writes nothing", LIMIT, async || {
+        let now = writes(operator).await;
+        looks = if now == last { looks + 1 } else { 0 };
+        last = now;
+        if looks >= 10 { Ok(now) } else { Err(format!("{now:?}")) }
+    })
+    .await
+}
+
 /// An operator that leads and is in the midst of a drain of cmp-1, two moves of which are under way, and one that follows.
 async fn two_operators_in_mid_drain() -> (World, Program) {
     let world = World::start(Setup::simulated(four_servers()).await.without_sentinels()).await;
@@ -102,7 +114,7 @@ async fn on_sigterm_the_lease_is_handed_over_at_once() {
 async fn a_leader_that_was_stopped_and_goes_on_writes_nothing_and_follows() {
     let (world, second) = two_operators_in_mid_drain().await;
     let first = world.operator();
-    let before = writes(first).await;
+    let before = at_rest(first).await;
     first.signal("STOP");
     leads(&second).await;
     // What the first one wanted to do next can be done from now on: it must not do it.
@@ -210,8 +222,11 @@ async fn an_operator_that_finds_another_ones_name_in_a_cloud_while_it_leads_stop
     .await;
     let before = writes(world.operator()).await;
     world.quarantine_by_hand("hunch", "cmp-1", "Enforce").await;
-    kubectl.run(&["delete", "namespace", "other-operator"]).ok();
     assert_eq!(writes(world.operator()).await.0, before.0);
+    let deleted = Clock::system().now();
+    kubectl.run(&["delete", "namespace", "other-operator"]).ok();
     leads(world.operator()).await;
     the_drain_ends(&world).await;
+    let early: Vec<_> = world.simulator().writes().into_iter().filter(|write| write.at < deleted).collect();
+    assert!(early.is_empty(), "while another one's name stood there: {early:?}");
 }

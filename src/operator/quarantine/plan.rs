@@ -14,7 +14,7 @@ use crate::kubernetes::guard;
 use crate::operator::context::{Context, LiveCloud};
 use crate::operator::places;
 use crate::plan::{NoPlace, Subject, digest, spread};
-use crate::quarantine::{Joined, PlanSight, RunFacts, effective_scope, passengers};
+use crate::quarantine::{Joined, PlanSight, RunFacts, effective_scope, passengers, run_name};
 
 /// What later alerts on the host ask for: those that were decided to join this very object, each with what the policy that decided asked for.
 pub(super) fn joined(context: &Context, quarantine: &HostQuarantine) -> Joined {
@@ -56,7 +56,11 @@ pub(super) async fn sight(
     let servers = passengers(spec, &status, view, runs);
     let servers: Vec<Server> = view.servers.iter().filter(|server| servers.contains(&server.id)).cloned().collect();
     let bounds = places::bounds_of(context, quarantine, scope);
-    let mut request = context.plan_request(&spec.cloud, &view.host, bounds.rules, bounds.pool, seed(quarantine))?;
+    // A server whose move was asked for a moment ago may still be planned: the watch does not show its attempt yet.
+    let uid = quarantine.uid().unwrap_or_default();
+    let placed = runs.iter().filter(|run| servers.iter().any(|server| server.id == run.server));
+    let placed_anew = placed.map(|run| run_name(run.server, &uid, run.ordinal)).collect();
+    let mut request = context.plan_request(&spec.cloud, &view.host, bounds.rules, bounds.pool, seed(quarantine), &placed_anew)?;
     request.passengers = context.passengers(live, &view.host, &servers).await;
     let nodes = context.own_nodes().await;
     for passenger in &mut request.passengers {

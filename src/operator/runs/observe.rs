@@ -21,6 +21,8 @@ use crate::quarantine::approved_hosts;
 
 /// The time between the two looks that find no trace of an attempt.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
+/// What is said of an object that is of before the step that took its slot.
+const NOT_SHOWN_YET: &str = "the last step of this run is not shown by the watch yet";
 /// What is said while other moves have the slots.
 const NO_SLOT: &str = "waits for a free slot: as many moves as the limits allow are under way";
 
@@ -245,6 +247,10 @@ impl Look<'_> {
     /// No attempt is open: where may the next one go, and is it this run's turn?
     async fn at_rest(&self) -> Result<Observation, Fault> {
         let mut seen = self.common(Vec::new()).await?;
+        if self.context.slots.holds(&self.name()) {
+            seen.standing = Standing::holds(NOT_SHOWN_YET);
+            return Ok(seen);
+        }
         let status = self.object.status.clone().unwrap_or_default();
         let due = match &seen.server {
             ServerSight::OnSource(server) => Some(server.clone()).filter(|server| is_due(self.run, &status, server, self.context.clock.now())),

@@ -123,14 +123,18 @@ impl Slots {
         self.state().at_destination.iter().filter(|((of, _), number)| of == cloud && **number >= most).map(|((_, host), _)| host.clone()).collect()
     }
 
-    /// Takes a slot, unless the limits forbid it.
+    /// Takes a slot, unless the limits forbid it, or the run has one already: then the watch does not show yet what came of that, and whoever asks again sees an old object.
     pub(in super::super) fn take(&self, name: &str, place: Place, limits: Concurrency) -> bool {
         let mut state = self.state();
         let source = (place.cloud.clone(), place.source.clone());
         let at_source = state.at(&source);
         let at_destination =
             place.destination.as_ref().and_then(|host| state.at_destination.get(&(place.cloud.clone(), host.clone()))).copied().unwrap_or_default();
-        if at_source >= most_at_source(size(limits.per_source)) || at_destination >= size(limits.per_destination) || !state.has_room(&source, limits) {
+        if state.taken.contains_key(name)
+            || at_source >= most_at_source(size(limits.per_source))
+            || at_destination >= size(limits.per_destination)
+            || !state.has_room(&source, limits)
+        {
             return false;
         }
         state.leave(name);
@@ -167,12 +171,18 @@ impl Slots {
             .collect()
     }
 
-    /// What is on its way to a host and not in what Placement said at `since`.
-    pub(in super::super) fn en_route(&self, cloud: &str, since: Timestamp) -> Vec<(HostName, Resources)> {
+    /// Whether this process has taken a slot for the run and not given it back.
+    pub(in super::super) fn holds(&self, name: &str) -> bool {
+        self.state().taken.get(name).is_some_and(|taken| !taken.found)
+    }
+
+    /// What is on its way to a host and not in what Placement said at `since`, without the moves of some runs.
+    pub(in super::super) fn en_route(&self, cloud: &str, since: Timestamp, but: &BTreeSet<String>) -> Vec<(HostName, Resources)> {
         let mut state = self.state();
         state.ended.retain(|(of, _, _, at)| of != cloud || *at >= since);
         let ended = state.ended.iter().filter(|(of, ..)| of == cloud).map(|(_, host, resources, _)| (host.clone(), *resources));
-        let under_way = state.taken.values().map(|taken| &taken.place).filter(|place| place.cloud == cloud && place.claimed_at.is_none_or(|at| at >= since));
+        let under_way = state.taken.iter().filter(|(name, _)| !but.contains(*name)).map(|(_, taken)| &taken.place);
+        let under_way = under_way.filter(|place| place.cloud == cloud && place.claimed_at.is_none_or(|at| at >= since));
         under_way.filter_map(|place| Some((place.destination.clone()?, place.resources))).chain(ended).collect()
     }
 
@@ -420,16 +430,29 @@ mod tests {
     }
 
     #[test]
+    fn a_run_that_has_a_slot_gets_no_second_one_and_loses_none_by_asking() {
+        let slots = Slots::default();
+        assert!(slots.take("a", place("h1", "d1"), LIMITS) && slots.holds("a"));
+        assert!(!slots.take("a", place("h1", "d2"), LIMITS) && slots.holds("a"));
+        slots.compare(Duration::ZERO, || vec![("x".to_owned(), place("h2", "d1"))]);
+        assert!(!slots.holds("x"), "an attempt of an earlier process");
+        slots.give_back("a", at(0));
+        assert!(!slots.holds("a"));
+    }
+
+    #[test]
     fn what_placement_has_not_counted_yet_is_on_its_way() {
+        let none = BTreeSet::new();
         let slots = Slots::default();
         slots.take("a", place("h1", "d1"), LIMITS);
-        assert_eq!(slots.en_route("c", at(50)).len(), 1);
+        assert_eq!(slots.en_route("c", at(50), &none).len(), 1);
+        assert_eq!(slots.en_route("c", at(50), &BTreeSet::from(["a".to_owned()])), [], "whoever places that run's server anew");
         slots.hold("a", Place { claimed_at: Some(at(60)), ..place("h1", "d1") });
-        assert_eq!((slots.en_route("c", at(60)).len(), slots.en_route("c", at(61)).len()), (1, 0));
+        assert_eq!((slots.en_route("c", at(60), &none).len(), slots.en_route("c", at(61), &none).len()), (1, 0));
         slots.hold("a", place("h1", "d1"));
-        assert_eq!(slots.en_route("c", at(61)).len(), 0, "what was seen once stays seen");
+        assert_eq!(slots.en_route("c", at(61), &none).len(), 0, "what was seen once stays seen");
         slots.give_back("a", at(70));
-        assert_eq!((slots.en_route("c", at(70)).len(), slots.en_route("c", at(71)).len()), (1, 0));
+        assert_eq!((slots.en_route("c", at(70), &none).len(), slots.en_route("c", at(71), &none).len()), (1, 0));
     }
 
     #[test]
