@@ -27,7 +27,9 @@ impl Person {
 
     /// The demo, as `make` runs it, with the programs of this build.
     fn demo(&self, context: &str, entry: &str, host: &str) -> Command {
-        let mut command = Command::new(repository("tests/e2e/servers/demo/own"));
+        // Whoever runs these tests in the background has SIGINT ignored, and a shell script cannot change that.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=INT").arg(repository("tests/e2e/servers/demo/own"));
         command.env("SIDESTEP_BIN", Path::new(env!("CARGO_BIN_EXE_sidestep-operator")).parent().unwrap());
         command.args([context, entry, host]).arg(&self.kubeconfig).arg(self.folder.path().join("clouds.yaml"));
         command
