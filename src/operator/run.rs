@@ -192,6 +192,9 @@ struct Feeds {
 
 /// Reports that are judged at the same time: after an outage all of them may be due.
 const REPORTS_AT_ONCE: u16 = 8;
+/// Runs that are looked at at the same time. A look that waits for Nova keeps tens of kilobytes, and a drain wakes all its runs at once; many more than moves may be under way, so that none waits
+/// for another's answer.
+const RUNS_AT_ONCE: u16 = 64;
 /// How many watches [`Feeds`] has.
 const WATCHES: usize = 7;
 /// What [`identity::follow`] counts as.
@@ -417,7 +420,8 @@ fn quarantine_triggers(feeds: &Feeds, context: &Arc<Context>) -> Controller<Guar
 /// Runs are looked at again when their quarantine changes.
 fn run_triggers(feeds: &Feeds, context: &Arc<Context>) -> Controller<Guarded<MigrationRun>> {
     let context = Arc::clone(context);
-    controller(&feeds.runs).watches_shared_stream(feeds.quarantines.changes(), move |quarantine: Arc<Guarded<HostQuarantine>>| {
+    let runs = controller(&feeds.runs).with_config(controller::Config::default().concurrency(RUNS_AT_ONCE));
+    runs.watches_shared_stream(feeds.quarantines.changes(), move |quarantine: Arc<Guarded<HostQuarantine>>| {
         let uid = kube::Resource::meta(&*quarantine).uid.clone().unwrap_or_default();
         context.names_of_runs(&uid).iter().map(|run| ObjectRef::new(run)).collect::<Vec<_>>()
     })
