@@ -81,7 +81,8 @@ async fn durable_writes_are_there(world: &World, host: &str, server: &str, writt
         let done = |entry: &&Value, verb: &str, resource: &str, subresource: Option<&str>| {
             let whose = if resource == "migrationruns" { server } else { host };
             let object = &entry["objectRef"];
-            let at: Option<Timestamp> = entry["stageTimestamp"].as_str().and_then(|at| at.parse().ok());
+            // The record is made after the answer, and the next request may go out between the two.
+            let at: Option<Timestamp> = entry["requestReceivedTimestamp"].as_str().and_then(|at| at.parse().ok());
             let accepted = entry["responseStatus"]["code"].as_u64().is_some_and(|code| (200..300).contains(&code));
             entry["verb"] == verb
                 && accepted
