@@ -96,6 +96,12 @@ async fn copies(world: &World, server: ServerId) {
     .await;
 }
 
+/// Waits until Nova copies one of the servers.
+async fn copies_one_of(world: &World, servers: &[ServerId]) {
+    let copied = servers.iter().map(|server| Box::pin(copies(world, *server)));
+    futures::future::select_all(copied).await;
+}
+
 fn phase(run: &MigrationRun, phase: &str) -> bool {
     run.status.as_ref().and_then(|status| status.phase).is_some_and(|at| at.as_str() == phase)
 }

@@ -8,7 +8,7 @@ use sidestep::inventory::{HostName, NovaMigration, ServerId};
 
 use super::super::support::nova::Nova;
 use super::super::support::world::World;
-use super::{copies, ends, quarantine, runs_elsewhere, setup};
+use super::{copies_one_of, ends, quarantine, runs_elsewhere, setup};
 
 const SOURCE: &str = "cmp-1";
 
@@ -29,9 +29,7 @@ async fn the_host_is_enabled_again_in_the_middle_of_the_drain_and_a_destination_
     nova.steer("default", &json!({"hold": true}));
     let world = World::start(setup(nova).without_sentinels()).await;
     quarantine(&world, "drain", SOURCE, json!({})).await;
-    let mut copied = servers.iter().map(|server| Box::pin(copies(&world, *server))).collect::<Vec<_>>();
-    futures::future::select_all(copied.drain(..)).await;
-    drop(copied);
+    copies_one_of(&world, &servers).await;
 
     world.nova().disable("cmp-2", "its fans are loud").await;
     world.nova().enable(SOURCE).await;

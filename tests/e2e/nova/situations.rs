@@ -11,7 +11,7 @@ use sidestep::inventory::{ServerId, ServiceStatus};
 
 use super::super::support::nova::Nova;
 use super::super::support::world::{World, condition_of, until};
-use super::{PATIENCE, copies, each_left_by_one_attempt, ends, quarantine, row_words, run_when, runs_elsewhere, setup};
+use super::{PATIENCE, copies_one_of, each_left_by_one_attempt, ends, quarantine, row_words, run_when, runs_elsewhere, setup};
 
 const SOURCE: &str = "cmp-1";
 
@@ -157,8 +157,7 @@ async fn deleting_one_run_of_a_drain() {
     nova.steer("default", &json!({"hold": true}));
     let world = World::start(setup(nova).without_sentinels()).await;
     quarantine(&world, "drain", SOURCE, json!({})).await;
-    let mut copied = servers.iter().map(|server| Box::pin(copies(&world, *server))).collect::<Vec<_>>();
-    futures::future::select_all(copied.drain(..)).await;
+    copies_one_of(&world, &servers).await;
     let pick = async |phase: RunPhase| {
         let runs = world.runs_of("drain").await;
         let run = runs.into_iter().find(|run| run.status.as_ref().and_then(|status| status.phase) == Some(phase));
